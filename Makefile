@@ -1,0 +1,83 @@
+# The doors for people and CI. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+# SSLBENCH_VENV lets a second clone reuse an installed interpreter.
+VENV ?= $(or $(SSLBENCH_VENV),.venv)
+READY := $(VENV)/.ready
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE ?=
+SNAKEMAKE := snakemake --profile workflow/profiles/local
+
+.PHONY: help setup reproduce snakemake sync test test-fast smoke golden lint format types layers \
+        docs compose-check bench ui lock clean ci
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.lock into $(VENV) (some minutes, once)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+setup: $(READY)  ## .venv from the lock, nothing else
+
+reproduce: setup  ## the default grid through DVC, then the leaderboard and where the report is
+	dvc repro
+	@python -m sslbench.cli publish
+	@python -m sslbench.cli leaderboard
+
+snakemake: setup  ## the same grid through Snakemake, in parallel, then recorded in DVC
+	$(SNAKEMAKE)
+	@python -m sslbench.cli sync dvc
+	@python -m sslbench.cli publish
+	@python -m sslbench.cli leaderboard
+
+sync: setup  ## after `dvc repro` or `dvc pull`: let Snakemake accept what is there
+	@python -m sslbench.cli sync snakemake
+
+test: setup  ## the whole suite
+	python -m pytest -n 2 --dist worksteal tests
+
+test-fast: setup  ## without the slow ones
+	python -m pytest -n 2 --dist worksteal -m "not slow" tests
+
+smoke: setup  ## the smoke grid through both engines, from nothing, compared
+	python -m pytest -m "slow" tests/golden/test_pipeline.py
+
+golden: setup  ## rewrite the golden files; review the diff like code
+	python -m tests.golden.regenerate
+
+lint: setup  ## ruff, formatting, snakefmt
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+
+format: setup  ## put everything into shape
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+types: setup  ## mypy, strict
+	mypy
+
+layers: setup  ## imports point down only
+	lint-imports
+
+docs: setup  ## rewrite the generated pages and the schema
+	python -m sslbench.cli docs
+
+ui: setup  ## MLflow on the local store
+	@python -m sslbench.cli publish
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+
+bench: setup  ## the fixed cost of a cell, measured
+	python -m benchmarks.cell_cost
+
+lock:  ## resolve pyproject.toml afresh into requirements.lock
+	$(PYTHON) -m benchmarks.make_lock
+
+clean:  ## remove what stages and tools made (not .venv, not DVC's cache)
+	rm -rf data runs metrics report logs .scratch .snakemake .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Measurements: what a cell costs, how hard the embedded data is, how fast pretraining runs."""

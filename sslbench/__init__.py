@@ -1,0 +1,1 @@
+"""sslbench: self-supervised vision methods under one budget, every number traceable."""

@@ -1,0 +1,63 @@
+"""model.json: what it takes to build a checkpoint's backbone again and to feed it; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sslbench import artifacts
+from sslbench.errors import UserError
+
+FORMAT = 1
+_MEND = "run the pretrain stage again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A backbone's description.
+
+    Attributes:
+        backbone: the spec that `backbones.build` takes.
+        layers: the names of the layers, from input to output.
+        feature_dim: width of the pooled feature.
+        size: side in pixels of the images it was trained on and expects.
+        mean: of each channel over the pretraining data's train split, in [0, 1].
+        std: of each channel over the pretraining data's train split, in [0, 1].
+    """
+
+    backbone: dict[str, Any]
+    layers: tuple[str, ...]
+    feature_dim: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def write(self, path: Path) -> None:
+        """Write model.json atomically."""
+        content = asdict(self)
+        inputs = {key: content.pop(key) for key in ("size", "mean", "std")}
+        artifacts.write_json(path, {"format": FORMAT, **content, "input": inputs})
+
+    @classmethod
+    def read(cls, path: Path) -> ModelInfo:
+        """Return the content of model.json.
+
+        Raises:
+            UserError: the file is absent, damaged or of another format.
+        """
+        content = artifacts.read_json(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise UserError(f"is not of model format {FORMAT}", where=str(path), mend=_MEND)
+        try:
+            inputs = content["input"]
+            return cls(
+                backbone=dict(content["backbone"]),
+                layers=tuple(content["layers"]),
+                feature_dim=int(content["feature_dim"]),
+                size=int(inputs["size"]),
+                mean=tuple(map(float, inputs["mean"])),
+                std=tuple(map(float, inputs["std"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"damaged file ({error!r})", where=str(path), mend=_MEND) from None

@@ -1,0 +1,1 @@
+"""What the doors of `sslbench` do, one file per command."""

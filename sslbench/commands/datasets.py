@@ -1,0 +1,34 @@
+"""List the data sets: what conf/data knows, and of what kind each is.
+
+example: sslbench datasets --json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sslbench import params, pipeline
+from sslbench.commands._listing import describe_listing, show
+from sslbench.presets import CONF
+
+describe = describe_listing
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print them."""
+    path = Path(pipeline.PARAMS)
+    used = params.load(path)["grid"]["datasets"] if path.exists() else []
+    rows = []
+    for file in sorted((CONF / "data").glob("*.yaml")):
+        for name, block in params.load(file).items():
+            rows.append(
+                {
+                    "name": name,
+                    "kind": block["kind"],
+                    "status": "in the grid" if name in used else "available",
+                    "block": f"data/{file.stem}",
+                }
+            )
+    show(rows, as_json=arguments.json)
+    return 0

@@ -1,0 +1,29 @@
+"""Print the report's leaderboard and where the report is.
+
+example: sslbench leaderboard
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sslbench.errors import UserError
+from sslbench.reporting.leaderboard import leaderboard_text
+from sslbench.reporting.tables import read_csv
+
+REPORT = Path("report")
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add no option."""
+
+
+def execute(_: argparse.Namespace) -> int:
+    """Print it."""
+    numbers = REPORT / "numbers.csv"
+    if not numbers.exists():
+        raise UserError("no report yet", where=str(numbers), mend="run `make reproduce`")
+    print(leaderboard_text(read_csv(numbers)))
+    print(f"report: {REPORT / 'index.html'}")
+    return 0

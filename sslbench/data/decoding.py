@@ -1,0 +1,89 @@
+"""One way to turn the bytes of an image file into upright 8-bit RGB.
+
+Grey, palette, CMYK and 1-bit images become RGB; 16-bit images are scaled by 255 / 65535;
+transparency is composited on white, as on a page (the colours under full transparency are
+arbitrary); EXIF orientation is applied; of several frames the first counts.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# Formats whose decoders may run; PIL's others (EPS calls a program) are refused.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+# PIL's own warning threshold: a quarter of a GiB of 24-bit pixels.
+MAX_PIXELS = 89_478_485
+# What PIL's decoders raise on damaged input.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError,
+    TypeError, OverflowError, MemoryError, AttributeError, Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)  # fmt: skip
+
+
+class BadImageError(ValueError):
+    """The bytes are no image that we read; the message says why."""
+
+
+def to_rgb(content: bytes) -> Image.Image:
+    """Return the upright RGB image in a file's bytes.
+
+    Raises:
+        BadImageError: empty, damaged, too large, or of a kind not read.
+    """
+    if not content:
+        raise BadImageError("empty file")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _refuse_bomb(image)
+            image.load()
+            return _as_rgb(ImageOps.exif_transpose(image))
+    except BadImageError:
+        raise
+    except _DAMAGE as error:
+        raise BadImageError(f"not a readable image ({error})") from None
+
+
+def square(image: Image.Image, size: int) -> np.ndarray:
+    """Return (size, size, 3) uint8: short side resized to `size` (bicubic), centre crop."""
+    width, height = image.size
+    scale = size / min(width, height)
+    wide, high = max(size, round(width * scale)), max(size, round(height * scale))
+    if (wide, high) != image.size:
+        image = image.resize((wide, high), Image.Resampling.BICUBIC)
+    left, top = (wide - size) // 2, (high - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+
+
+def resize_array(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return raw pixels (H, W, 3) uint8 as (size, size, 3) uint8, as `square` does."""
+    return square(Image.fromarray(np.ascontiguousarray(pixels)), size)
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImageError(f"{width} x {height} pixels, more than {MAX_PIXELS}")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise BadImageError("floating-point pixels, whose range is not known")
+    if image.mode.startswith("I"):
+        return _from_16_bit(image).convert("RGB")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(page, coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

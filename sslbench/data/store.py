@@ -1,0 +1,263 @@
+"""The Arrow store: one memory-mapped IPC file per split, beside one `dataset.json`.
+
+A split is one record batch, so its raw pixels are one contiguous view of the file and nothing is
+copied to read it. Writing streams (`writer.py`).
+
+Columns: image (fixed-size binary H*W*C uint8, or encoded file bytes as large binary), label int64
+(-1 for none), id string, and any further ones such as boxes (4 x float32) or mask (H*W uint8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sslbench import artifacts
+from sslbench.data import decoding
+from sslbench.data.writer import CHUNK, ContentHash, SplitWriter, split_writer, write_split
+from sslbench.errors import UserError
+
+__all__ = [
+    "MAX_RAW_SIZE",
+    "Dataset",
+    "DatasetInfo",
+    "Split",
+    "SplitWriter",
+    "split_path",
+    "split_writer",
+    "write_info",
+    "write_split",
+]
+
+FORMAT = 1
+# A side above this many pixels is kept as encoded bytes (DESIGN, "The files").
+MAX_RAW_SIZE = 96
+_MEND = "run the prepare stage again"
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset.json` says.
+
+    Attributes:
+        name: the data set's id.
+        kind: scenes, digits, folder or torchvision.
+        classes: class names in label order; empty where unlabelled.
+        counts: images per split.
+        image_size: side in pixels of the raw square images; None where encoded.
+        channels: always 3.
+        mean: of each channel over the train split, in [0, 1].
+        std: of each channel over the train split, in [0, 1].
+        source: where the images come from.
+        split_rule: how the splits were made, with the rule's version.
+        sha256: content hash per split.
+        duplicates: exact copies found, dropped and kept.
+        skipped: what was left out, and why.
+        metric: the measure the literature reports for this set: top1 or mean_per_class.
+    """
+
+    name: str
+    kind: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    image_size: int | None
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    split_rule: str
+    sha256: dict[str, str]
+    duplicates: dict[str, Any]
+    skipped: list[dict[str, str]]
+    metric: str = "top1"
+
+
+class Split:
+    """One split, memory-mapped; arrays are read-only views of the file where possible."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._batch = _read_batch(path)
+        self._schema = self._batch.schema
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return int(self._batch.num_rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self._schema.names)
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether images are encoded file bytes of varying size."""
+        return bool(pa.types.is_large_binary(self._schema.field("image").type))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class indices (N,) int64; -1 where there is none."""
+        return self.column("label")
+
+    @property
+    def ids(self) -> list[str]:
+        """Stable names (N)."""
+        return list(self._batch.column("id").to_pylist())
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Raw images (N, H, W, C) uint8, a view of the file.
+
+        Raises:
+            UserError: the images are encoded and have no common size.
+        """
+        if self.is_encoded:
+            raise UserError(
+                "images are encoded, not raw pixels",
+                where=str(self.path),
+                mend=f"prepare with size <= {MAX_RAW_SIZE}, or decode them",
+            )
+        return self.column("image")
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a fixed-width column as (N, *shape), a view of the file.
+
+        Raises:
+            UserError: the split has no such column.
+        """
+        if name not in self.columns:
+            mend = "columns: " + ", ".join(self.columns)
+            raise UserError(f"no column {name!r}", where=str(self.path), mend=mend)
+        return _as_array(self._batch.column(name), self._schema.field(name))
+
+    def encoded(self, index: int) -> bytes:
+        """Return the file bytes of one encoded image."""
+        return bytes(self._batch.column("image")[int(index)].as_buffer())
+
+    def decode(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+        """Return square images (B, size, size, 3) uint8.
+
+        Encoded images: short side resized to `size` (bicubic, antialiased), centre crop. Raw
+        images are resized the same way where their size differs.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        if self.is_encoded:
+            made = [decoding.square(decoding.to_rgb(self.encoded(row)), size) for row in rows]
+        elif self.pixels.shape[1:3] == (size, size):
+            return self.pixels[rows]
+        else:
+            made = [decoding.resize_array(self.pixels[row], size) for row in rows]
+        return np.stack(made) if made else np.zeros((0, size, size, 3), np.uint8)
+
+    def content_hash(self) -> str:
+        """Return the sha256 of the rows, recomputed from the file."""
+        content = ContentHash()
+        for start in range(0, max(len(self), 1), CHUNK):
+            rows = slice(start, start + CHUNK)
+            for name in self.columns:
+                if name == "image" and self.is_encoded:
+                    stop = min(rows.stop, len(self))
+                    content.update_bytes(name, [self.encoded(i) for i in range(start, stop)])
+                elif name == "id":
+                    texts = self._batch.column("id")[rows.start : rows.stop].to_pylist()
+                    content.update_bytes(name, [text.encode("utf-8") for text in texts])
+                else:
+                    content.update_array(name, self.column(name)[rows])
+        return content.hexdigest()
+
+
+class Dataset:
+    """A folder with `dataset.json` and one Arrow file per split."""
+
+    def __init__(self, folder: Path, info: DatasetInfo) -> None:
+        self.folder = folder
+        self.info = info
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """Read `dataset.json`.
+
+        Raises:
+            UserError: the file is absent, damaged or of another format.
+        """
+        path = Path(folder) / artifacts.DATASET
+        content = artifacts.read_json(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise UserError(f"is not of data format {FORMAT}", where=str(path), mend=_MEND)
+        content = {key: value for key, value in content.items() if key != "format"}
+        try:
+            for key in ("classes", "mean", "std"):
+                content[key] = tuple(content[key])
+            return cls(Path(folder), DatasetInfo(**content))
+        except (KeyError, TypeError) as error:
+            raise UserError(f"damaged file ({error})", where=str(path), mend=_MEND) from None
+
+    def split(self, name: str) -> Split:
+        """Return one split.
+
+        Raises:
+            UserError: no such split, or its file is absent, damaged or of another length.
+        """
+        if name not in self.info.counts:
+            mend = "splits: " + ", ".join(self.info.counts)
+            raise UserError(f"no split {name!r}", where=str(self.folder), mend=mend)
+        split = Split(split_path(self.folder, name))
+        if len(split) != self.info.counts[name]:
+            what = f"{len(split)} images where dataset.json says {self.info.counts[name]}"
+            raise UserError(what, where=str(split.path), mend=_MEND)
+        return split
+
+    def verify(self) -> None:
+        """Hash every split again.
+
+        Raises:
+            UserError: a split's content is not what `dataset.json` names.
+        """
+        for name, expected in self.info.sha256.items():
+            split = self.split(name)
+            if split.content_hash() != expected:
+                raise UserError("content hash differs", where=str(split.path), mend=_MEND)
+
+
+def split_path(folder: Path, name: str) -> Path:
+    """Return the file of a split."""
+    return Path(folder) / f"{name}.arrow"
+
+
+def write_info(folder: Path, info: DatasetInfo) -> None:
+    """Write `dataset.json`; call it last, it marks the folder as whole."""
+    artifacts.write_json(Path(folder) / artifacts.DATASET, {"format": FORMAT, **asdict(info)})
+
+
+def _read_batch(path: Path) -> pa.RecordBatch:
+    try:
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        if file.num_record_batches != 1:
+            raise pa.ArrowInvalid(f"{file.num_record_batches} record batches, not one")
+        batch = file.get_batch(0)
+        batch.validate()
+        if missing := {"image", "label", "id"} - set(batch.schema.names):
+            raise pa.ArrowInvalid(f"no column {min(missing)}")
+        return batch
+    except FileNotFoundError:
+        raise UserError("file not found", where=str(path), mend=_MEND) from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"damaged file ({error})", where=str(path), mend=_MEND) from None
+
+
+def _as_array(values: pa.Array, field: pa.Field) -> np.ndarray:
+    """Return a fixed-width column as (N, *shape) without copying it."""
+    if pa.types.is_fixed_size_binary(field.type):
+        shape = tuple(int(side) for side in field.metadata[b"shape"].split(b","))
+        flat = np.frombuffer(values.buffers()[1], np.uint8, len(values) * int(np.prod(shape)))
+        return flat.reshape(len(values), *shape)
+    if pa.types.is_fixed_size_list(field.type):
+        numbers: np.ndarray = values.values.to_numpy()
+        return numbers.reshape(len(values), field.type.list_size)
+    scalars: np.ndarray = values.to_numpy()
+    return scalars

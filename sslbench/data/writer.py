@@ -1,0 +1,215 @@
+"""Streaming writer of one split of the Arrow store, and the hash of a split's content.
+
+Rows go to spool files beside the split, so no more than one chunk of pixels is ever held; the
+one record batch is then built over the spools' memory maps. Lengths, labels, ids and small
+columns (about 100 bytes an image) wait in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from sslbench import artifacts
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+Images = np.ndarray | Sequence[bytes]
+CHUNK = 256
+
+
+class ContentHash:
+    """A sha256 of rows that does not depend on chunking or on Arrow's version."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, _Hash] = {}
+
+    def update_array(self, name: str, values: np.ndarray) -> None:
+        """Add rows of a fixed-width column."""
+        self._sink(name).update(np.ascontiguousarray(values).data)
+
+    def update_bytes(self, name: str, values: Sequence[bytes]) -> None:
+        """Add rows of varying length, each with its length in front."""
+        sink = self._sink(name)
+        for value in values:
+            sink.update(len(value).to_bytes(8, "little"))
+            sink.update(value)
+
+    def hexdigest(self) -> str:
+        """Return the hash over all columns, by name."""
+        parts = [f"{name}={sink.hexdigest()}" for name, sink in sorted(self._columns.items())]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _sink(self, name: str) -> _Hash:
+        return self._columns.setdefault(name, hashlib.sha256())
+
+
+class SplitWriter:
+    """Collects one split's rows; made by `split_writer`.
+
+    Attributes:
+        count: rows so far.
+    """
+
+    def __init__(self, spool: Path, image_shape: tuple[int, int, int] | None) -> None:
+        self.count = 0
+        self._spool = spool
+        self._image_shape = image_shape
+        self._hash = ContentHash()
+        self._lengths: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._ids: list[str] = []
+        self._small: dict[str, list[np.ndarray]] = {}
+        self._wide: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def sha256(self) -> str:
+        """Content hash of the rows so far."""
+        return self._hash.hexdigest()
+
+    def append(
+        self, images: Images, labels: np.ndarray, ids: Sequence[str], **columns: np.ndarray
+    ) -> None:
+        """Add rows.
+
+        Args:
+            images: (n, H, W, C) uint8, or n encoded files.
+            labels: (n,) int64, -1 for none.
+            ids: n stable names.
+            **columns: each (n, ...); uint8 maps become binary, numbers become (lists of) numbers.
+        """
+        labels = np.asarray(labels, dtype=np.int64)
+        sizes = {len(images), len(labels), len(ids), *(len(values) for values in columns.values())}
+        if len(sizes) != 1:
+            raise ValueError(f"columns differ in length: {sorted(sizes)}")
+        self._append_images(images)
+        self._labels.append(labels)
+        self._hash.update_array("label", labels)
+        self._ids.extend(ids)
+        self._hash.update_bytes("id", [name.encode("utf-8") for name in ids])
+        for name, values in columns.items():
+            self._append_column(name, values)
+        self.count += len(labels)
+
+    def finish(self, path: Path) -> None:
+        """Write the rows as one record batch."""
+        names, arrays, metadata = zip(*self._built(), strict=True)
+        fields = [
+            pa.field(name, array.type, nullable=False, metadata=extra)
+            for name, array, extra in zip(names, arrays, metadata, strict=True)
+        ]
+        schema = pa.schema(fields)
+        batch = pa.RecordBatch.from_arrays(list(arrays), schema=schema)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
+            file.write_batch(batch)
+
+    def _append_images(self, images: Images) -> None:
+        if self._image_shape is None:
+            encoded = [bytes(image) for image in images]
+            self._lengths.append(np.array([len(image) for image in encoded], dtype=np.int64))
+            self._hash.update_bytes("image", encoded)
+            self._write("image", b"".join(encoded))
+            return
+        pixels = np.asarray(images)
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != self._image_shape:
+            raise ValueError(f"expected uint8 {self._image_shape}, found {pixels.shape[1:]}")
+        self._append_wide("image", pixels)
+
+    def _append_column(self, name: str, values: np.ndarray) -> None:
+        values = np.asarray(values)
+        if values.dtype == np.uint8 and values.ndim > 1:
+            self._append_wide(name, values)
+        else:
+            self._small.setdefault(name, []).append(values)
+            self._hash.update_array(name, values)
+
+    def _append_wide(self, name: str, values: np.ndarray) -> None:
+        if self._wide.setdefault(name, values.shape[1:]) != values.shape[1:]:
+            raise ValueError(f"column {name!r} changes its shape")
+        self._hash.update_array(name, values)
+        self._write(name, np.ascontiguousarray(values).data)
+
+    def _write(self, name: str, content: bytes | memoryview) -> None:
+        with (self._spool / name).open("ab") as handle:
+            handle.write(content)
+
+    def _built(self) -> Iterator[tuple[str, pa.Array, dict[str, str] | None]]:
+        yield "image", *self._image_array()
+        yield "label", pa.array(np.concatenate([np.zeros(0, np.int64), *self._labels])), None
+        yield "id", pa.array(self._ids, pa.string()), None
+        for name in sorted({*self._wide, *self._small} - {"image"}):
+            yield name, *(self._wide_array(name) if name in self._wide else self._numbers(name))
+
+    def _image_array(self) -> tuple[pa.Array, dict[str, str] | None]:
+        if self._image_shape is not None:
+            self._wide.setdefault("image", self._image_shape)
+            return self._wide_array("image")
+        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+        offsets = pa.py_buffer(np.cumsum(lengths))
+        buffers = [None, offsets, self._mapped("image")]
+        return pa.Array.from_buffers(pa.large_binary(), self.count, buffers), None
+
+    def _wide_array(self, name: str) -> tuple[pa.Array, dict[str, str]]:
+        shape = self._wide[name]
+        kind = pa.binary(int(np.prod(shape)))
+        array = pa.Array.from_buffers(kind, self.count, [None, self._mapped(name)])
+        return array, {"shape": ",".join(map(str, shape))}
+
+    def _numbers(self, name: str) -> tuple[pa.Array, None]:
+        values = np.concatenate(self._small[name])
+        flat = pa.array(values.reshape(-1))
+        if values.ndim == 1:
+            return flat, None
+        return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:]))), None
+
+    def _mapped(self, name: str) -> pa.Buffer:
+        path = self._spool / name
+        if not path.exists() or path.stat().st_size == 0:
+            return pa.py_buffer(b"")
+        return pa.memory_map(str(path)).read_buffer()
+
+
+@contextmanager
+def split_writer(path: Path, image_shape: tuple[int, int, int] | None) -> Iterator[SplitWriter]:
+    """Yield a writer of one split; the file appears, whole, when the block ends without error.
+
+    Args:
+        path: the split's file.
+        image_shape: (H, W, C) of raw pixels, or None for encoded images.
+    """
+    with (
+        artifacts.atomic(path) as temporary,
+        TemporaryDirectory(prefix=".spool.", dir=path.parent) as spool,
+    ):
+        writer = SplitWriter(Path(spool), image_shape)
+        yield writer
+        writer.finish(temporary)
+
+
+def write_split(
+    path: Path, images: Images, labels: np.ndarray, ids: Sequence[str], **columns: np.ndarray
+) -> str:
+    """Write one split in chunks, atomically, and return its content hash.
+
+    Args:
+        path: the split's file.
+        images: (N, H, W, C) uint8, or N encoded files.
+        labels: (N,) int64, -1 for none.
+        ids: N stable names.
+        **columns: further columns, each (N, ...).
+    """
+    shape: Any = images.shape[1:] if isinstance(images, np.ndarray) else None
+    with split_writer(path, shape) as writer:
+        for start in range(0, len(labels), CHUNK):
+            rows = slice(start, start + CHUNK)
+            extra: Mapping[str, np.ndarray] = {name: v[rows] for name, v in columns.items()}
+            writer.append(images[rows], labels[rows], ids[rows], **extra)
+    return writer.sha256

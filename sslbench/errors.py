@@ -1,0 +1,17 @@
+"""The one exception for mistakes a person can mend."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in input or set-up: one line that says what is wrong, where, and the mend.
+
+    Command-line doors print the message without a traceback and exit with code 2; any other
+    exception is a defect of ours and keeps its traceback.
+    """
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        parts = [f"{where}: {what}" if where else what]
+        if mend:
+            parts.append(mend)
+        super().__init__("; ".join(parts).replace("\n", " "))

@@ -1,0 +1,1 @@
+"""Features, probes and transfers: one protocol object for all methods, test read once."""

@@ -1,0 +1,53 @@
+"""A checkpoint's backbone, and images as it expects them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslbench import artifacts, backbones
+from sslbench.backbones.base import Backbone
+from sslbench.backbones.model_info import ModelInfo
+from sslbench.errors import UserError
+from sslbench.views.apply import plain
+
+
+def load_backbone(checkpoint_dir: Path) -> tuple[Backbone, ModelInfo]:
+    """Return the backbone with its trained weights, on the CPU, and its description.
+
+    Raises:
+        UserError: a file is absent or damaged, or the weights are not those of the spec.
+    """
+    info = ModelInfo.read(checkpoint_dir / artifacts.MODEL)
+    backbone = backbones.build(info.backbone)
+    path = checkpoint_dir / artifacts.BACKBONE
+    weights = artifacts.read_tensors(path)
+    try:
+        backbone.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        what = "the weights are not those of model.json's backbone"
+        first = " ".join(str(error).split())[:200]
+        mend = "run the pretrain stage again"
+        raise UserError(f"{what} ({first})", where=str(path), mend=mend) from None
+    return backbone, info
+
+
+def to_device(images: np.ndarray, device: str) -> Tensor:
+    """Return images (batch, height, width, channel) uint8 as (batch, channel, height, width)."""
+    return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2)
+
+
+def plain_view(images: np.ndarray, info: ModelInfo, device: str) -> Tensor:
+    """Return evaluation's view: images scaled to [0, 1], less the pretraining mean, over its std.
+
+    Args:
+        images: (batch, size, size, channel) uint8.
+        info: whose mean and std, those of the pretraining data whatever the images are.
+        device: where the view goes.
+    """
+    mean = torch.tensor(info.mean, device=device)
+    std = torch.tensor(info.std, device=device)
+    return plain(to_device(images, device), mean, std)

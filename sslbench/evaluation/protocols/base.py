@@ -1,0 +1,192 @@
+"""The contract of a protocol: choose on train and val, then measure; numpy only.
+
+A protocol is a module with
+
+    NAME      its file's name                     VERSION  raised when its numbers change meaning
+    KIND      "probe" (reads features) or "transfer" (reads a checkpoint and images)
+    Params    a frozen dataclass without defaults
+    choose    probe:    (train, val, params) -> Choice
+              transfer: (subject, train, val, params) -> Choice
+    measure   probe:    (choice, train, val, test) -> list[Measurement]
+              transfer: (choice, subject, train, val, test) -> list[Measurement]
+
+`choose` is called while the test split is shut: the runners (`evaluation.probe`,
+`evaluation.transfer`) open it afterwards, once. A protocol never learns where files are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from sslbench.errors import UserError
+from sslbench.evaluation.feature_file import Features
+from sslbench.evaluation.metrics import mean_per_class, top1
+
+T = TypeVar("T")
+Role = Literal["headline", "layer", "twin"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number of one cell.
+
+    Attributes:
+        metric: its name, such as `top1`.
+        value: the number, in `unit`.
+        unit: `fraction` is a share in [0, 1].
+        n: how many test images it was measured on.
+        layer: the layer that was read; None where a protocol reads no single layer.
+        role: `headline` enters the tables; `layer` is one of the per-layer rows; `twin` is the
+            same protocol on random weights.
+        detail: what was chosen, and at which value on val.
+    """
+
+    metric: str
+    value: float
+    unit: str
+    n: int
+    split: str
+    layer: str | None
+    role: Role
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measurement as it stands in a record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a runner returns: the measurements, and how often the test split was opened."""
+
+    protocol: str
+    version: int
+    measurements: list[Measurement]
+    test_reads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record's keys that evaluation owns."""
+        return {
+            "protocol": {"name": self.protocol, "version": self.version},
+            "measurements": [measurement.to_json() for measurement in self.measurements],
+            "test_reads": self.test_reads,
+        }
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """The setting that did best on val for one layer, and its value there (top1)."""
+
+    layer: str
+    setting: dict[str, Any]
+    val: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice per layer, from input to output."""
+
+    layers: tuple[LayerChoice, ...]
+
+    @property
+    def headline(self) -> LayerChoice:
+        """The layer that did best on val; of equals, the one nearest the output."""
+        return max(reversed(self.layers), key=lambda choice: choice.val)
+
+
+class Sealed(Generic[T]):
+    """A split that can be opened once; it counts."""
+
+    def __init__(self, opener: Callable[[], T]) -> None:
+        self._opener = opener
+        self.reads = 0
+
+    def open(self) -> T:
+        """Return the split.
+
+        Raises:
+            RuntimeError: it was opened before.
+        """
+        if self.reads:
+            raise RuntimeError("the test split is read once, and it was read already")
+        self.reads += 1
+        return self._opener()
+
+
+def best(values: Mapping[T, float]) -> T:
+    """Return the key of the largest value; of equals, the first."""
+    return max(values, key=lambda key: values[key])
+
+
+def check_train_labels(labels: np.ndarray, where: str) -> None:
+    """Refuse a train split that no classifier can learn from.
+
+    Raises:
+        UserError: an empty or unlabelled split, or one with a single class.
+    """
+    if not len(labels):
+        raise UserError("the split is empty", where=where, mend="prepare the dataset again")
+    _refuse_unlabelled(labels, where)
+    if len(np.unique(labels)) < 2:
+        mend = "a probe needs two classes or more: choose another target dataset"
+        raise UserError(f"all labels are class {labels[0]}", where=where, mend=mend)
+
+
+def check_other_labels(labels: np.ndarray, train: np.ndarray, where: str) -> None:
+    """Refuse a val or test split that train could not have prepared anybody for.
+
+    Raises:
+        UserError: an empty or unlabelled split, or a class that train lacks.
+    """
+    if not len(labels):
+        raise UserError("the split is empty", where=where, mend="prepare the dataset again")
+    _refuse_unlabelled(labels, where)
+    if len(unknown := np.setdiff1d(labels, train)):
+        mend = "split the dataset by class, or drop the class"
+        raise UserError(f"class {unknown[0]} is not in the train split", where=where, mend=mend)
+
+
+def _refuse_unlabelled(labels: np.ndarray, where: str) -> None:
+    if (missing := int(np.count_nonzero(labels < 0))) > 0:
+        mend = "probes need labels: take this dataset out of grid.targets, or label it"
+        raise UserError(f"{missing} of {len(labels)} images have no label", where=where, mend=mend)
+
+
+def classify_layers(
+    choice: Choice,
+    predictions: Mapping[str, np.ndarray],
+    test: Features,
+    notes: Mapping[str, dict[str, Any]],
+) -> list[Measurement]:
+    """Return a classification probe's measurements.
+
+    Args:
+        choice: what was chosen on val.
+        predictions: layer -> (num_samples,) predicted labels of the test split.
+        test: the test split.
+        notes: layer -> what the fit has to say, joined to the measurement's detail.
+
+    Returns:
+        Headline top1 and mean_per_class at the layer chosen on val, then one top1 per layer.
+    """
+
+    def row(metric: str, value: float, chosen: LayerChoice, role: Role) -> Measurement:
+        detail = {**chosen.setting, "val": chosen.val, **notes.get(chosen.layer, {})}
+        return Measurement(
+            metric=metric, value=value, unit="fraction", n=len(test.labels), split="test",
+            layer=chosen.layer, role=role, detail=detail,
+        )  # fmt: skip
+
+    first = choice.headline
+    labels = test.labels
+    rows = [
+        row("top1", top1(predictions[first.layer], labels), first, "headline"),
+        row("mean_per_class", mean_per_class(predictions[first.layer], labels), first, "headline"),
+    ]
+    for chosen in choice.layers:
+        rows.append(row("top1", top1(predictions[chosen.layer], labels), chosen, "layer"))
+    return rows

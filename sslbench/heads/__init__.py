@@ -1,0 +1,1 @@
+"""Heads that lightly lacks: decoders and discriminators."""

@@ -1,0 +1,171 @@
+"""The contract between a method and the loop: tensors in, one loss out, state in buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sslbench.backbones.base import Backbone
+from sslbench.views.policy import View
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a method may know of the data before it sees any of it.
+
+    Attributes:
+        num_samples: images in the train split.
+        num_classes: classes that the train split's labels name; 0 where unlabelled.
+        image_size: side of the square images fed to the backbone, in pixels.
+    """
+
+    num_samples: int
+    num_classes: int
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks of its batches beyond views; labels are absent unless granted."""
+
+    labels: Literal["none", "some", "all"] = "none"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands; the only source of schedules."""
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this step belongs to, from 0."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def fraction(self) -> float:
+        """Steps done as a share of all steps, in [0, 1)."""
+        return self.step / self.total_steps
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """One batch as a method sees it.
+
+    Attributes:
+        views: augmented copies, each (batch, channel, height, width), normalised floats.
+        index: (batch,) position of each image in the train split.
+        generator: the step's random stream, for masks and other draws of the method.
+        labels: (batch,) class indices, or None unless the method's `needs` grants them.
+    """
+
+    views: list[Tensor]
+    index: Tensor
+    generator: torch.Generator
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """A phase's scalar loss and its named parts (detached scalars, for curves)."""
+
+    loss: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochContext:
+    """What the loop offers at the start of an epoch.
+
+    Attributes:
+        progress: the first step of the epoch.
+        extract: maps a function of one batch's views -> (batch, dim) over the whole train split,
+            without gradient, in index order: (num_samples, dim). The views are training views.
+        generator: the epoch's random stream.
+    """
+
+    progress: Progress
+    extract: Callable[[Callable[[list[Tensor]], Tensor]], Tensor]
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share weight decay and a learning-rate factor, within one phase."""
+
+    parameters: list[nn.Parameter]
+    weight_decay: bool = True
+    lr_factor: float = 1.0
+    phase: str = "main"
+
+
+class Method(nn.Module):
+    """A pretraining method. Subclass it once; compose everything else.
+
+    Subclasses set `views`, may set `needs` and `phases`, and implement `forward`. All state that
+    training changes lives in parameters or persistent buffers, or a resumed run differs.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+    phases: ClassVar[tuple[str, ...]] = ("main",)
+    trains: ClassVar[bool] = True
+    backbone: Backbone
+    views: tuple[View, ...]
+
+    def __init__(self, backbone: Backbone, views: tuple[View, ...]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.views = views
+
+    def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
+        """Return the loss of one phase on one batch."""
+        raise NotImplementedError
+
+    def on_epoch_start(self, context: EpochContext) -> None:
+        """Clustering, bank initialisation."""
+
+    def before_step(self, progress: Progress) -> None:
+        """Teacher update, prototype normalisation; runs before every step's forward pass."""
+
+    def after_backward(self, progress: Progress, phase: str) -> None:
+        """Change gradients before the optimiser steps, such as freezing a last layer."""
+
+    @property
+    def evaluation_backbone(self) -> Backbone:
+        """The network that evaluation receives; a teacher's where the paper says so."""
+        return self.backbone
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return the trainable parameters: decayed matrices, and biases, norms, tokens without."""
+        return split_weight_decay(self)
+
+
+NEVER_DECAYED = ("cls_token", "pos_embed", "mask_token", "gamma", "weight_g", "original0")
+
+
+def split_weight_decay(
+    module: nn.Module, *, phase: str = "main", lr_factor: float = 1.0
+) -> list[ParameterGroup]:
+    """Return a module's trainable parameters as a decayed and an undecayed group.
+
+    Undecayed: vectors and scalars (biases, norms), and tokens, positions and weight-norm scales
+    whatever their shape, which lightly 1.6's own split would decay.
+    """
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        is_token = name.rsplit(".", 1)[-1] in NEVER_DECAYED
+        (free if parameter.ndim <= 1 or is_token else decayed).append(parameter)
+    groups = (
+        ParameterGroup(decayed, True, lr_factor, phase),
+        ParameterGroup(free, False, lr_factor, phase),
+    )
+    return [group for group in groups if group.parameters]

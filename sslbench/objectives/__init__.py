@@ -1,0 +1,1 @@
+"""Loss terms that lightly lacks, one file per term."""

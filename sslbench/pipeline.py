@@ -1,0 +1,206 @@
+"""dvc.yaml and params.yaml -> flat cells: what runs, what it reads, what it writes.
+
+The graph is written once, in dvc.yaml. DVC reads it there; the Snakefile, the fingerprints, the
+report and `sslbench trace` read it through this module, in milliseconds and without DVC.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sslbench import params as parameters
+from sslbench.errors import UserError
+
+GRAPH = "dvc.yaml"
+PARAMS = "params.yaml"
+_HOLE = re.compile(r"\$\{([a-z0-9_.]+)\}")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One runnable unit of the graph.
+
+    Attributes:
+        name: DVC's name, such as `pretrain@simclr-0`.
+        stage: the part before `@`.
+        item: the values of the matrix axes.
+        command: the shell command, the same in both engines.
+        deps: files and folders read, data and code alike.
+        params: dotted keys of params.yaml that the stage may read.
+        outs: files written; the record (a file under metrics/) comes last where there is one.
+    """
+
+    name: str
+    stage: str
+    item: Mapping[str, Any]
+    command: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command's arguments after `python -m stages.<stage>`."""
+        return shlex.split(self.command)[3:]
+
+    @property
+    def record(self) -> str | None:
+        """The small JSON that tells of this cell, or None for the report."""
+        return next((out for out in self.outs if out.startswith("metrics/")), None)
+
+
+def cells(root: Path = Path()) -> list[Cell]:
+    """Return every cell of the graph in `root`, in DVC's order.
+
+    Raises:
+        UserError: a file is missing or names a key that params.yaml lacks.
+    """
+    return list(_cells(str(root.resolve()), _stamp(root / GRAPH), _stamp(root / PARAMS)))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file does, to key the cache."""
+    status = path.stat() if path.exists() else None
+    return (status.st_mtime_ns, status.st_size) if status else (0, 0)
+
+
+@lru_cache(maxsize=8)
+def _cells(root: str, _graph: tuple[int, int], _params: tuple[int, int]) -> tuple[Cell, ...]:
+    graph = parameters.load(Path(root) / GRAPH)
+    values = parameters.load(Path(root) / PARAMS)
+    stages = parameters.select(graph, "stages")
+    return tuple(cell for name, stage in stages.items() for cell in _expand(name, stage, values))
+
+
+def _expand(stage: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Cell]:
+    axes = {axis: _fill_list(text, values) for axis, text in entry.get("matrix", {}).items()}
+    for combination in itertools.product(*axes.values()):
+        item = dict(zip(axes, combination, strict=True))
+        scope = {**values, "item": item}
+        label = "-".join(str(value) for value in combination)
+        yield Cell(
+            name=f"{stage}@{label}" if axes else stage,
+            stage=stage,
+            item=item,
+            command=" ".join(_fill(entry["cmd"], scope).split()),
+            deps=_fill_all(entry.get("deps", ()), scope),
+            params=_fill_all(entry.get("params", ()), scope),
+            outs=_fill_all(entry.get("outs", ()), scope),
+        )
+
+
+def _fill_list(text: Any, values: Mapping[str, Any]) -> list[Any]:
+    if isinstance(text, list):
+        return text
+    match = _HOLE.fullmatch(text)
+    found = parameters.select(values, match.group(1)) if match else None
+    if not isinstance(found, list):
+        raise UserError(f"{text} is no list", where=GRAPH, mend="point the matrix axis at a list")
+    return found
+
+
+def _fill(text: str, scope: Mapping[str, Any]) -> str:
+    return _HOLE.sub(lambda match: str(parameters.select(scope, match.group(1))), text)
+
+
+def _fill_all(texts: Sequence[Any], scope: Mapping[str, Any]) -> tuple[str, ...]:
+    # An out may be a mapping {path: {cache: false}}; only its path matters here.
+    plain = (next(iter(text)) if isinstance(text, Mapping) else text for text in texts)
+    return tuple(_fill(text, scope) for text in plain)
+
+
+def find(name: str, root: Path = Path()) -> Cell:
+    """Return the cell of that name.
+
+    Raises:
+        UserError: no such cell.
+    """
+    for cell in cells(root):
+        if cell.name == name:
+            return cell
+    raise UserError(f"no cell {name!r} in the graph", where=GRAPH, mend="see `dvc stage list`")
+
+
+def find_by_arguments(stage: str, arguments: Sequence[str], root: Path = Path()) -> Cell | None:
+    """Return the cell whose command has these arguments, or None for a run by hand."""
+    if not (root / GRAPH).exists() or not (root / PARAMS).exists():
+        return None
+    wanted = list(arguments)
+    matching = (c for c in cells(root) if c.stage == stage and c.arguments == wanted)
+    return next(matching, None)
+
+
+def producers(root: Path = Path()) -> dict[str, Cell]:
+    """Return who writes each path.
+
+    Raises:
+        UserError: a path has two writers.
+    """
+    return dict(_producers(tuple(cells(root))))
+
+
+@lru_cache(maxsize=4)
+def _producers(graph: tuple[Cell, ...]) -> dict[str, Cell]:
+    writers: dict[str, Cell] = {}
+    for cell in graph:
+        for out in cell.outs:
+            if out in writers:
+                raise UserError(f"{out} is written by {writers[out].name} and {cell.name}")
+            writers[out] = cell
+    return writers
+
+
+def ancestors(cell: Cell, root: Path = Path()) -> list[Cell]:
+    """Return every cell that `cell` stands on, itself last, in running order."""
+    writers = producers(root)
+    ordered: dict[str, Cell] = {}
+
+    def visit(current: Cell) -> None:
+        for path in expand_inputs(current, writers):
+            if path in writers and writers[path].name not in ordered:
+                visit(writers[path])
+        ordered.setdefault(current.name, current)
+
+    visit(cell)
+    return list(ordered.values())
+
+
+def expand_inputs(cell: Cell, writers: Mapping[str, Cell]) -> list[str]:
+    """Return the cell's inputs with a folder replaced by the outs below it."""
+    inputs: list[str] = []
+    for dep in cell.deps:
+        is_file = dep in writers or "." in dep.rsplit("/", 1)[-1]
+        below = [] if is_file else [path for path in writers if path.startswith(f"{dep}/")]
+        inputs.extend(below or [dep])
+    return inputs
+
+
+def find_by_item(stage: str, item: Mapping[str, str], root: Path = Path()) -> Cell:
+    """Return a stage's cell by the values of its axes, given as text.
+
+    Raises:
+        UserError: the grid has no such cell.
+    """
+    cell = _by_item(tuple(cells(root))).get((stage, frozenset(item.items())))
+    if cell is not None:
+        return cell
+    raise UserError(f"the grid has no {stage} of {dict(item)}", where=f"{PARAMS}: grid")
+
+
+@lru_cache(maxsize=4)
+def _by_item(graph: tuple[Cell, ...]) -> dict[tuple[str, frozenset[tuple[str, str]]], Cell]:
+    return {(c.stage, frozenset((k, str(v)) for k, v in c.item.items())): c for c in graph}
+
+
+def folder_files(cell: Cell, root: Path = Path()) -> list[str]:
+    """Return the Python files of the folders of code that a cell depends on."""
+    folders = [root / dep for dep in cell.deps if (root / dep).is_dir() and dep != "metrics"]
+    files = (path for folder in folders for path in sorted(folder.rglob("*.py")))
+    return [path.relative_to(root).as_posix() for path in files]

@@ -1,0 +1,148 @@
+"""conf/ -> params.yaml: a preset's files merged, comments kept, pruned to what the grid names."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarfloat import ScalarFloat
+
+from sslbench.errors import UserError
+
+CONF = Path("conf")
+ORDER = ("grid", "compute", "data", "pretrain", "recipes", "methods", "extract", "probe")
+HEADER = """\
+# Composed by `sslbench compose {words}`; edit conf/ and compose again, or edit here for an
+# experiment of your own. Both engines read this file and nothing else; each stage depends only on
+# the keys that dvc.yaml names for it.
+"""
+# Section -> the axis of the grid that says which of its blocks are kept.
+PRUNED = {
+    "data": "datasets",
+    "recipes": "methods",
+    "methods": "methods",
+    "probe": "probes",
+    "transfer": "transfers",
+}
+
+
+def presets(conf: Path = CONF) -> list[str]:
+    """Return the names of the presets: the YAML files directly in conf/."""
+    return sorted(path.stem for path in conf.glob("*.yaml"))
+
+
+def compose(preset: str, changes: Sequence[str] = (), conf: Path = CONF) -> str:
+    """Return the text of params.yaml for a preset and `key=value` changes.
+
+    Raises:
+        UserError: unknown preset, a change of a key that is not there, or a broken file.
+    """
+    if preset not in presets(conf):
+        known = ", ".join(presets(conf))
+        raise UserError(f"unknown preset {preset!r}", where=str(conf), mend=f"known: {known}")
+    merged = CommentedMap()
+    _merge_file(merged, conf / f"{preset}.yaml", conf)
+    for change in changes:
+        _apply(merged, change)
+    _complete_grid(merged)
+    _prune(merged)
+    ordered = CommentedMap()
+    for key in [*(k for k in ORDER if k in merged), *(k for k in merged if k not in ORDER)]:
+        ordered[key] = merged[key]
+    words = " ".join([preset, *(f"--set {change}" for change in changes)])
+    return HEADER.format(words=words) + _dump(ordered)
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt")
+    yaml.width = 4096  # a wrapped list would part from its comment
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.ignore_aliases = lambda *_: True
+    for kind in (float, ScalarFloat):
+        yaml.representer.add_representer(kind, _represent_float)
+    return yaml
+
+
+def _represent_float(representer: Any, value: float) -> Any:
+    """Write 1e-4 as 1.0e-4: Snakemake's reader (YAML 1.1) takes the short form for text."""
+    mantissa, letter, exponent = repr(float(value)).partition("e")
+    text = f"{mantissa if '.' in mantissa else mantissa + '.0'}{letter}{exponent}"
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _dump(content: CommentedMap) -> str:
+    stream = io.StringIO()
+    for key, value in content.items():
+        stream.write("\n")
+        _yaml().dump(CommentedMap({key: value}), stream)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _load(path: Path) -> CommentedMap:
+    try:
+        content = _yaml().load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError("file not found", where=str(path), mend="see conf/") from None
+    except YAMLError as error:
+        raise UserError(f"not valid YAML ({error})", where=str(path)) from None
+    if not isinstance(content, CommentedMap):
+        raise UserError("holds no mapping at the top", where=str(path))
+    return content
+
+
+def _merge_file(merged: CommentedMap, path: Path, conf: Path) -> None:
+    """Merge what a file includes, in order, then the file itself."""
+    content = _load(path)
+    for name in content.pop("include", []):
+        _merge_file(merged, conf / f"{name}.yaml", conf)
+    section = CommentedMap({"data": content}) if path.parent.name == "data" else content
+    _merge(merged, section)
+
+
+def _merge(base: CommentedMap, over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), CommentedMap):
+            # A block of another kind replaces; a block of the same kind is edited.
+            if "kind" in value or "family" in value or "name" in value:
+                base[key] = value
+            else:
+                _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _apply(merged: CommentedMap, change: str) -> None:
+    key, separator, text = change.partition("=")
+    if not separator:
+        raise UserError(f"{change!r} is not key=value", where="--set")
+    parts = key.split(".")
+    node: Any = merged
+    for part in parts[:-1]:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping) or parts[-1] not in node:
+        raise UserError(f"no key {key!r}", where="--set", mend="see params.yaml for the keys")
+    try:
+        node[parts[-1]] = YAML(typ="safe").load(text)  # type: ignore[index]
+    except YAMLError:
+        raise UserError(f"{text!r} is not YAML", where=f"--set {key}") from None
+
+
+def _complete_grid(merged: CommentedMap) -> None:
+    """Write down which data sets the grid needs, for DVC's matrix."""
+    grid = merged["grid"]
+    grid["datasets"] = list(dict.fromkeys([grid["source"], *grid["targets"]]))
+
+
+def _prune(merged: CommentedMap) -> None:
+    for section, axis in PRUNED.items():
+        wanted = merged["grid"][axis]
+        there = merged.get(section, CommentedMap())
+        if missing := [name for name in wanted if name not in there]:
+            mend = f"known: {', '.join(there)}"
+            raise UserError(f"no block {section}.{missing[0]}", where="conf/", mend=mend)
+        merged[section] = CommentedMap({name: there[name] for name in wanted})

@@ -1,0 +1,1 @@
+"""One loop for all methods: optimisers, schedules, checkpoints and health."""

@@ -1,0 +1,142 @@
+"""One call: data, method and seed in; checkpoint files and a history out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslbench import artifacts, backbones, methods, params, seeding
+from sslbench.backbones.model_info import ModelInfo
+from sslbench.data.store import Dataset, DatasetInfo, Split
+from sslbench.errors import UserError
+from sslbench.methods.base import DataInfo, Method
+from sslbench.pretraining.feed import Feed
+from sslbench.pretraining.loop import Loop
+from sslbench.pretraining.settings import Budget, Recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to pretrain.
+
+    Attributes:
+        name: the method.
+        seed: of weights, order, views and masks.
+        data: folder of the prepared data set.
+        budget, recipe, method_params: slices of params.yaml, unchecked.
+        device: torch's name for it.
+        scratch: resumable state goes here.
+        out: checkpoint folder.
+    """
+
+    name: str
+    seed: int
+    data: Path
+    budget: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    method_params: Mapping[str, Any]
+    device: str
+    scratch: Path
+    out: Path
+
+
+def pretrain(
+    request: Request, report: Callable[[dict[str, Any]], None]
+) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Pretrain, write the checkpoint and return (history, files written).
+
+    Raises:
+        UserError: a bad parameter, data that does not fit, or a loss that stopped being finite.
+    """
+    budget = params.build(Budget, request.budget, "pretrain")
+    recipe = params.build(Recipe, request.recipe, f"recipes.{request.name}")
+    dataset = Dataset.open(request.data)
+    split = dataset.split("train")
+    device = torch.device(request.device)
+    method = _create(request, recipe, budget, dataset.info, split).to(device)
+    history: list[dict[str, Any]] = []
+    if method.trains:
+        history = _train(request, method, budget, recipe, dataset.info, split, report)
+    written = _write(request, method, recipe, budget, dataset.info, history)
+    shutil.rmtree(request.scratch, ignore_errors=True)
+    return history, written
+
+
+def _create(
+    request: Request, recipe: Recipe, budget: Budget, info: DatasetInfo, split: Split
+) -> Method:
+    module = methods.load(request.name)
+    settings = params.build(module.Params, request.method_params, f"methods.{request.name}")
+    # Weights are drawn on the CPU, so that a seed means the same network on every device.
+    torch.manual_seed(seeding.stream_seed(request.seed, "weights"))
+    backbone = backbones.build({**recipe.backbone, "image_size": budget.image_size})
+    facts = DataInfo(len(split), len(info.classes), budget.image_size)
+    method: Method = module.METHOD(backbone, settings, facts)
+    if method.needs.labels != "none" and not info.classes:
+        mend = "leave it out of grid.methods, or use labelled data"
+        raise UserError("needs labels, but the data set has none", where=request.name, mend=mend)
+    return method
+
+
+def _train(
+    request: Request,
+    method: Method,
+    budget: Budget,
+    recipe: Recipe,
+    info: DatasetInfo,
+    split: Split,
+    report: Callable[[dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    device = torch.device(request.device)
+    feed = Feed(split, budget.image_size, device)
+    if len(feed) < budget.batch_size:
+        raise UserError(
+            f"{len(feed)} train images do not fill a batch of {budget.batch_size}",
+            where="pretrain.batch_size",
+            mend="lower it, or use more images",
+        )
+    loop = Loop(
+        name=request.name,
+        method=method,
+        feed=feed,
+        mean=torch.tensor(info.mean, device=device),
+        std=torch.tensor(info.std, device=device),
+        budget=budget,
+        recipe=recipe,
+        seed=request.seed,
+        device=device,
+        scratch=request.scratch,
+        report=report,
+    )
+    return loop.run()
+
+
+def _write(
+    request: Request,
+    method: Method,
+    recipe: Recipe,
+    budget: Budget,
+    info: DatasetInfo,
+    history: list[dict[str, Any]],
+) -> list[Path]:
+    backbone = method.evaluation_backbone
+    model = ModelInfo(
+        backbone={**recipe.backbone, "image_size": budget.image_size},
+        layers=tuple(backbone.layers),
+        feature_dim=backbone.feature_dim,
+        size=budget.image_size,
+        mean=tuple(info.mean),
+        std=tuple(info.std),
+    )
+    out = request.out
+    artifacts.write_tensors(out / artifacts.BACKBONE, backbone.state_dict())
+    artifacts.write_tensors(out / artifacts.METHOD, method.state_dict())
+    model.write(out / artifacts.MODEL)
+    artifacts.write_json(out / artifacts.HISTORY, history)
+    names = (artifacts.BACKBONE, artifacts.METHOD, artifacts.MODEL, artifacts.HISTORY)
+    return [out / name for name in names]

@@ -1,0 +1,1 @@
+"""Checked records in; numbers.csv, leaderboard, figures and the page out."""

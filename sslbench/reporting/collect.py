@@ -1,0 +1,265 @@
+"""Exactly the records that the grid names: none missing, none stray, none stale, none damaged."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sslbench.errors import UserError
+
+ROOT = "metrics"
+PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
+RERUN = "run `dvc repro`, or `make snakemake`"
+PRUNE = "run `sslbench prune` to remove what the grid does not name"
+_AXES = ("methods", "seeds", "targets", "probes", "transfers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedCell:
+    """One record that the grid asks for.
+
+    Attributes:
+        dataset: the dataset it is about; the source for `pretrain`.
+        method: the method, or None for `prepare`.
+        protocol: the protocol, or `prepare`, `pretrain`, `extract`.
+        seed: the seed, or None for `prepare`.
+        path: the record, from the project's root, such as `metrics/digits/knn/byol/seed0.json`.
+    """
+
+    dataset: str
+    method: str | None
+    protocol: str
+    seed: int | None
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRecord:
+    """One record that was read and found sound; fields as in `ExpectedCell`."""
+
+    dataset: str
+    method: str
+    protocol: str
+    seed: int
+    path: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """All that a report is made of.
+
+    Attributes:
+        grid: the axes, as in params.yaml.
+        cells: the records of all probes and transfers, in the grid's order.
+        pretraining: the records of all pretrainings, in the grid's order.
+    """
+
+    grid: Mapping[str, Any]
+    cells: tuple[CellRecord, ...]
+    pretraining: tuple[CellRecord, ...]
+
+
+def expected_cells(grid: Mapping[str, Any]) -> list[ExpectedCell]:
+    """Return every record that a grid asks for, in a fixed order.
+
+    Args:
+        grid: lists `methods`, `seeds`, `targets`, `probes`, `transfers` and the text `source`.
+
+    Raises:
+        UserError: the grid lacks an axis.
+    """
+    if missing := [axis for axis in (*_AXES, "source") if axis not in grid]:
+        raise UserError(f"missing key {missing[0]!r}", where="params.yaml: grid")
+    datasets = dict.fromkeys([grid["source"], *grid["targets"]])
+    prepared = [_cell(dataset, PREPARE) for dataset in datasets]
+    pretrained = list(_column(grid, grid["source"], PRETRAIN))
+    measured = [
+        cell
+        for dataset in grid["targets"]
+        for protocol in (EXTRACT, *grid["probes"], *grid["transfers"])
+        for cell in _column(grid, dataset, protocol)
+    ]
+    return prepared + pretrained + measured
+
+
+def _column(grid: Mapping[str, Any], dataset: str, protocol: str) -> Iterator[ExpectedCell]:
+    for method in grid["methods"]:
+        for seed in grid["seeds"]:
+            yield _cell(dataset, protocol, method, seed)
+
+
+def _cell(
+    dataset: str, protocol: str, method: str | None = None, seed: int | None = None
+) -> ExpectedCell:
+    tail = f"{protocol}.json" if method is None else f"{protocol}/{method}/seed{seed}.json"
+    path = f"{ROOT}/{dataset}/{tail}"
+    return ExpectedCell(dataset=dataset, method=method, protocol=protocol, seed=seed, path=path)
+
+
+def collect(
+    metrics_dir: Path, grid: Mapping[str, Any], fingerprints: Mapping[str, str]
+) -> Collected:
+    """Return the records that the grid names, after refusing anything that does not fit it.
+
+    Args:
+        metrics_dir: the folder `metrics`.
+        grid: see `expected_cells`.
+        fingerprints: for each record's path, the fingerprint of today's inputs.
+
+    Raises:
+        UserError: a record is missing, damaged or stale, a file is stray, or the seeds of one
+            method disagree on what was measured.
+    """
+    wanted = expected_cells(grid)
+    _refuse_missing(metrics_dir, wanted)
+    records = [_read(metrics_dir, cell) for cell in wanted]
+    _refuse_stale(wanted, records, fingerprints)
+    _refuse_stray(metrics_dir, wanted, records)
+    made = [
+        _made(cell, record) for cell, record in zip(wanted, records, strict=True) if cell.method
+    ]
+    pretraining = tuple(cell for cell in made if cell.protocol == PRETRAIN)
+    cells = tuple(cell for cell in made if cell.protocol not in (PRETRAIN, EXTRACT))
+    _refuse_unequal_seeds(cells)
+    return Collected(grid=grid, cells=cells, pretraining=pretraining)
+
+
+def _made(cell: ExpectedCell, record: Mapping[str, Any]) -> CellRecord:
+    assert cell.method is not None
+    assert cell.seed is not None
+    return CellRecord(
+        dataset=cell.dataset,
+        method=cell.method,
+        protocol=cell.protocol,
+        seed=cell.seed,
+        path=cell.path,
+        record=record,
+    )
+
+
+def headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the measurements that are results; the first is the protocol's main one."""
+    return _of_role(record, "headline")
+
+
+def layers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the measurements of single layers."""
+    return _of_role(record, "layer")
+
+
+def _of_role(record: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in record["measurements"] if entry.get("role", "headline") == role]
+
+
+def _file(metrics_dir: Path, path: str) -> Path:
+    return metrics_dir / Path(path).relative_to(ROOT)
+
+
+def _refuse_missing(metrics_dir: Path, wanted: Sequence[ExpectedCell]) -> None:
+    missing = [cell.path for cell in wanted if not _file(metrics_dir, cell.path).is_file()]
+    if missing:
+        raise UserError(f"missing cell{_more(missing)}", where=missing[0], mend=RERUN)
+
+
+def _refuse_stale(
+    wanted: Sequence[ExpectedCell],
+    records: Sequence[Mapping[str, Any]],
+    fingerprints: Mapping[str, str],
+) -> None:
+    stale = [
+        cell.path
+        for cell, record in zip(wanted, records, strict=True)
+        if fingerprints.get(cell.path) != record["fingerprint"]
+    ]
+    if stale:
+        what = f"stale cell{_more(stale)}: its fingerprint is not that of today's inputs"
+        raise UserError(what, where=stale[0], mend=RERUN)
+
+
+def _refuse_stray(
+    metrics_dir: Path, wanted: Sequence[ExpectedCell], records: Sequence[Mapping[str, Any]]
+) -> None:
+    known = {cell.path for cell in wanted}
+    known |= {str(record["per_sample"]) for record in records if record.get("per_sample")}
+    # Names with a leading dot belong to tools: DVC's .gitignore, a writer's temporary file.
+    found = (p for p in metrics_dir.rglob("*") if not p.is_dir() and not p.name.startswith("."))
+    paths = sorted(f"{ROOT}/{path.relative_to(metrics_dir).as_posix()}" for path in found)
+    if stray := [path for path in paths if path not in known]:
+        raise UserError(f"stray file{_more(stray)}", where=stray[0], mend=PRUNE)
+
+
+def _refuse_unequal_seeds(cells: Sequence[CellRecord]) -> None:
+    first: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for cell in cells:
+        measured = [str(entry["metric"]) for entry in headlines(cell.record)]
+        path, expected = first.setdefault((cell.dataset, cell.protocol), (cell.path, measured))
+        if measured != expected:
+            what = f"measures {measured}, but {path} measures {expected}"
+            raise UserError(what, where=cell.path, mend=RERUN)
+
+
+def _more(paths: Sequence[str]) -> str:
+    return f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+
+
+def _read(metrics_dir: Path, cell: ExpectedCell) -> Mapping[str, Any]:
+    try:
+        record = json.loads(_file(metrics_dir, cell.path).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _damaged(cell.path, f"not readable as JSON ({error})") from None
+    if not isinstance(record, dict) or not isinstance(record.get("fingerprint"), str):
+        raise _damaged(cell.path, "no fingerprint in it")
+    if fault := _fault(cell.protocol, record):
+        raise _damaged(cell.path, fault)
+    return record
+
+
+def _damaged(path: str, what: str) -> UserError:
+    return UserError(f"damaged cell: {what}", where=path, mend=f"delete it, then {RERUN}")
+
+
+def _fault(protocol: str, record: Mapping[str, Any]) -> str:
+    """Return what is wrong with a record's content, or nothing."""
+    if protocol == PRETRAIN:
+        return _history_fault(record.get("history"))
+    if protocol in (PREPARE, EXTRACT):
+        return ""
+    entries = record.get("measurements")
+    if not isinstance(entries, list) or not all(_is_measurement(entry) for entry in entries):
+        return "a measurement lacks a metric, a unit or a finite value"
+    names = [str(entry["metric"]) for entry in headlines(record)]
+    if not names or len(set(names)) < len(names):
+        return "no headline measurement, or two of one metric"
+    return ""
+
+
+def _is_measurement(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    named = isinstance(entry.get("metric"), str) and isinstance(entry.get("unit"), str)
+    value = entry.get("value")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return named and is_number and math.isfinite(entry["value"])
+
+
+def _history_fault(history: Any) -> str:
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        return "no history in it"
+    if any(not isinstance(entry.get("epoch"), int) for entry in history):
+        return "an entry of the history lacks its epoch"
+    return ""
+
+
+def number_ids(collected: Collected) -> list[str]:
+    """Return the ids `dataset/method/protocol/metric` of all headline numbers."""
+    ids = (
+        f"{cell.dataset}/{cell.method}/{cell.protocol}/{entry['metric']}"
+        for cell in collected.cells
+        for entry in headlines(cell.record)
+    )
+    return list(dict.fromkeys(ids))

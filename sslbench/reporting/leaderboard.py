@@ -1,0 +1,190 @@
+"""The leaderboard as Markdown and as plain text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from sslbench.reporting.layers import LayerRow
+from sslbench.reporting.tables import Number, is_baseline
+
+NONE = "n/a"
+_UNITS = {"fraction": "%"}
+
+
+def show(value: float | None, unit: str) -> str:
+    """Return a value as read by people: percent with one decimal, or three digits."""
+    if value is None:
+        return NONE
+    return f"{100 * value:.1f}" if unit == "fraction" else f"{value:.3g}"
+
+
+def show_unit(unit: str) -> str:
+    """Return a unit's sign."""
+    return _UNITS.get(unit, unit)
+
+
+def show_spread(number: Number) -> str:
+    """Return `± half-width`, or `[low, high]` where the interval is not symmetric, or nothing."""
+    if number.low is None or number.high is None:
+        return ""
+    left, right = number.value - number.low, number.high - number.value
+    if abs(left - right) <= 1e-3 * max(abs(left), abs(right)):
+        return f"± {show(right, number.unit)}"
+    return f"[{show(number.low, number.unit)}, {show(number.high, number.unit)}]"
+
+
+def datasets(numbers: Sequence[Number]) -> list[str]:
+    """Return the datasets in the grid's order."""
+    return list(dict.fromkeys(number.dataset for number in numbers))
+
+
+def main_numbers(numbers: Sequence[Number], dataset: str) -> list[Number]:
+    """Return the main number of each protocol on one dataset."""
+    return [number for number in numbers if number.dataset == dataset and number.is_main]
+
+
+def protocols(numbers: Sequence[Number]) -> list[str]:
+    """Return the protocols in the grid's order."""
+    return list(dict.fromkeys(number.protocol for number in numbers))
+
+
+def ranked_methods(numbers: Sequence[Number]) -> list[str]:
+    """Return the methods, best mean first under the first protocol, baselines last."""
+    first = protocols(numbers)[0]
+    values = {number.method: number.value for number in numbers if number.protocol == first}
+    return sorted(values, key=lambda method: (is_baseline(method), -values[method]))
+
+
+def is_best(number: Number, numbers: Sequence[Number]) -> bool:
+    """Return whether a method is in the best rank group of its column, baselines aside."""
+    if is_baseline(number.method) or number.rank_group is None:
+        return False
+    column = (n for n in numbers if (n.protocol, n.metric) == (number.protocol, number.metric))
+    rivals = (n.rank_group for n in column if not is_baseline(n.method))
+    return number.rank_group == min(group for group in rivals if group is not None)
+
+
+def intervals(numbers: Sequence[Number]) -> str:
+    """Return the names of the intervals in use, or nothing when they were not kept."""
+    return "; ".join(dict.fromkeys(number.interval for number in numbers if number.interval))
+
+
+def seeds_text(numbers: Sequence[Number]) -> str:
+    """Return `1 seed`, `3 seeds`, or nothing to speak of as `0 seeds`."""
+    count = len(numbers[0].seeds) if numbers else 0
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def group_text(number: Number) -> str:
+    """Return `rank group 2`, or that there is none."""
+    return "no rank group" if number.rank_group is None else f"rank group {number.rank_group}"
+
+
+def heading(number: Number) -> str:
+    """Return a column's heading: protocol, metric, unit."""
+    return f"{number.protocol} {number.metric} ({show_unit(number.unit)})"
+
+
+def markdown(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> str:
+    """Return leaderboard.md: for each dataset one table of protocols and one of layers."""
+    parts = ["# Leaderboard", ""]
+    for dataset in datasets(numbers):
+        main = main_numbers(numbers, dataset)
+        parts += [f"## {_md(dataset)}", "", *_md_table(main), "", _legend(main), ""]
+        rows = [row for row in layer_rows if row.dataset == dataset]
+        parts += _md_layers(rows) if rows else []
+    parts += ["Each number with its ancestry: index.html. From a shell: `sslbench trace ID`."]
+    return "\n".join(parts) + "\n"
+
+
+def _md(text: str) -> str:
+    return escape(text, quote=False).replace("|", "\\|")
+
+
+def _md_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _md_rule(columns: int) -> str:
+    return "|---|" + "---:|" * (columns - 1)
+
+
+def _md_table(main: Sequence[Number]) -> list[str]:
+    cells = {(number.method, number.protocol): number for number in main}
+    columns = protocols(main)
+    heads = [_md(heading(next(n for n in main if n.protocol == name))) for name in columns]
+    lines = [_md_row(["method", *heads]), _md_rule(len(heads) + 1)]
+    for method in ranked_methods(main):
+        row = [_md_cell(cells[method, protocol], main) for protocol in columns]
+        name = f"*{_md(method)}*" if is_baseline(method) else _md(method)
+        lines.append(_md_row([name, *row]))
+    return lines
+
+
+def _md_cell(number: Number, main: Sequence[Number]) -> str:
+    text = f"{show(number.value, number.unit)} {show_spread(number)}".strip()
+    return f"**{text}**" if is_best(number, main) else text
+
+
+def _legend(main: Sequence[Number]) -> str:
+    return (
+        f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
+        "Bold: the best rank group, its leader and all that the test does not tell from it. "
+        "Italic: floor and ceiling, for reading the others."
+    )
+
+
+def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
+    lines = [
+        "### Layer by layer",
+        "",
+        _md_row(["method", "protocol", "layer", "value (%)", "random_init at same layer (%)"]),
+        _md_rule(5),
+    ]
+    for row in rows:
+        floor = f"{show(row.floor_value, row.unit)} ({_md(row.floor)})" if row.floor else NONE
+        names = [row.method, row.protocol, row.layer]
+        lines.append(_md_row([*map(_md, names), show(row.value, row.unit), floor]))
+    return [*lines, ""]
+
+
+def leaderboard_text(numbers: Sequence[Number]) -> str:
+    """Return the leaderboard for a terminal, one aligned table for each dataset."""
+    parts = []
+    for dataset in datasets(numbers):
+        main = main_numbers(numbers, dataset)
+        parts.append(f"{dataset}\n" + _aligned(_text_rows(main)))
+    return "\n\n".join([*parts, _text_legend(numbers)]) + "\n"
+
+
+def _text_rows(main: Sequence[Number]) -> list[list[str]]:
+    cells = {(number.method, number.protocol): number for number in main}
+    columns = protocols(main)
+    heads = [f"{heading(next(n for n in main if n.protocol == name))}  " for name in columns]
+    rows = [["method", *heads]]
+    for method in ranked_methods(main):
+        rows.append([method, *(_text_cell(cells[method, name], main) for name in columns)])
+    return rows
+
+
+def _text_cell(number: Number, main: Sequence[Number]) -> str:
+    mark = " *" if is_best(number, main) else "  "
+    return f"{show(number.value, number.unit)} {show_spread(number)}".strip() + mark
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [f"{text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  " + "  ".join([f"{row[0]:<{widths[0]}}", *cells]).rstrip())
+    rule = "  " + "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _text_legend(numbers: Sequence[Number]) -> str:
+    return (
+        f"Mean over {seeds_text(numbers)} with its interval.  * best rank group, baselines aside.\n"
+        "Why a number is what it is: sslbench trace DATASET/METHOD/PROTOCOL/METRIC"
+    )

@@ -1,0 +1,156 @@
+"""index.html: one self-contained page, and what a newcomer sees first.
+
+It asks for nothing over the network and needs no script; the few lines of script in it sort tables
+and open what a link points into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sslbench.reporting.collect import Collected
+from sslbench.reporting.figures import QUANTITIES, curve_panels
+from sslbench.reporting.layers import LayerRow
+from sslbench.reporting.leaderboard import datasets, intervals
+from sslbench.reporting.markup import Markup, anchor, element, join
+from sslbench.reporting.page.boards import dataset_section
+from sslbench.reporting.page.provenance import provenance_section
+from sslbench.reporting.plot import PALETTE, STYLE, Panel
+from sslbench.reporting.tables import Number, is_baseline
+
+_HERE = Path(__file__).parent
+
+
+def page(
+    collected: Collected,
+    numbers: Sequence[Number],
+    rows: Sequence[LayerRow],
+    provenance: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Return the text of index.html.
+
+    Args:
+        collected: what the numbers were made of; its pretraining gives the curves.
+        numbers: every number, in the grid's order.
+        rows: values of single layers.
+        provenance: for each number's id its cells, see `provenance_section`.
+    """
+    names = datasets(numbers)
+    body = element(
+        "body",
+        _header(collected, numbers, names),
+        element(
+            "main",
+            _guide(numbers),
+            *(dataset_section(name, numbers, rows) for name in names),
+            _training(collected),
+            provenance_section(numbers, rows, provenance),
+        ),
+        _footer(),
+        element("script", _asset("page.js")),
+    )
+    return f"<!DOCTYPE html>\n{element('html', _head(), body, lang='en')}\n"
+
+
+def _asset(name: str) -> Markup:
+    return Markup((_HERE / name).read_text(encoding="utf-8"))
+
+
+def _head() -> Markup:
+    viewport = "width=device-width, initial-scale=1"
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content=viewport),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", "sslbench report"),
+        element("style", Markup(PALETTE), _asset("style.css"), Markup(STYLE)),
+    )
+
+
+def _header(collected: Collected, numbers: Sequence[Number], names: Sequence[str]) -> Markup:
+    grid = collected.grid
+    facts = {
+        "methods": len([name for name in grid["methods"] if not is_baseline(name)]),
+        "floor and ceiling rows": len([name for name in grid["methods"] if is_baseline(name)]),
+        "seeds for each": len(grid["seeds"]),
+        "numbers, each traced": len(numbers),
+    }
+    lead = join(
+        "Vision methods that learn without labels, all pretrained on ",
+        element("strong", str(grid["source"])),
+        " under one budget and measured the same way. Every number below is a link: to the runs "
+        "it is the mean of, their inputs, and the command that recomputes it.",
+    )
+    pairs = (
+        element("div", element("dt", key), element("dd", str(value)))
+        for key, value in facts.items()
+    )
+    inside = element(
+        "div",
+        element("h1", "sslbench report"),
+        element("p", lead, class_="lead"),
+        element("dl", *pairs, class_="facts"),
+        _navigation(names),
+    )
+    return element("header", inside)
+
+
+def _navigation(names: Sequence[str]) -> Markup:
+    links = [(f"Results on {name}", f"dataset/{name}") for name in names]
+    links += [("Training", "training"), ("Provenance", "provenance")]
+    items = (element("li", element("a", text, href=f"#{anchor(target)}")) for text, target in links)
+    return element("nav", element("ul", *items), aria_label="Sections")
+
+
+def _guide(numbers: Sequence[Number]) -> Markup:
+    guide = {
+        "51.2 ± 2.1": f"Mean over seeds and its interval ({intervals(numbers) or 'none'}), on the "
+        "test split. [low, high] where the interval is not symmetric.",
+        "Bold": "The best rank group of a column: its leader and every method that the paired "
+        "test over seeds does not tell from it. With one seed there is no group.",
+        "random_init and supervised": "The floor, a backbone that was never trained, and the "
+        "ceiling, one trained with all labels. A method is worth what it adds to the floor.",
+        "A number": "Follow it to its provenance. Column heads sort the table.",
+    }
+    pairs = (
+        element("div", element("dt", key), element("dd", value)) for key, value in guide.items()
+    )
+    return element("dl", *pairs, class_="guide", aria_label="How to read this page")
+
+
+def _training(collected: Collected) -> Markup:
+    panels = {name: curve_panels(collected.pretraining, name) for name in QUANTITIES}
+    methods = [m for m in collected.grid["methods"] if any(m in group for group in panels.values())]
+    cards = (_curves([g[m] for g in panels.values() if m in g]) for m in methods)
+    caption = (
+        "Line: mean over seeds; band: from the lowest seed to the highest. Losses of different "
+        "methods do not compare. A feature std or an effective rank that falls towards 0 is a "
+        "collapse; these two share one scale over all methods."
+    )
+    return element(
+        "section",
+        element("h2", "Training"),
+        element("p", caption, class_="muted"),
+        element("div", *cards, class_="panels curves"),
+        class_="part",
+        id="training",
+    )
+
+
+def _curves(panels: Sequence[Panel]) -> Markup:
+    return element("div", *(panel.inline() for panel in panels))
+
+
+def _footer() -> Markup:
+    text = join(
+        "The same numbers as a table: ",
+        element("a", "numbers.csv", href="numbers.csv"),
+        ", ",
+        element("a", "leaderboard.md", href="leaderboard.md"),
+        ". Made by the report stage from the cells that params.yaml names; a missing, stray or "
+        "stale cell would have stopped it.",
+    )
+    return element("footer", element("p", text))

@@ -1,0 +1,186 @@
+"""The part of the page about one dataset: leaderboard, forest plots, all metrics, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sslbench.reporting.figures import forest_panels, layer_panels
+from sslbench.reporting.layers import LayerRow
+from sslbench.reporting.leaderboard import (
+    group_text,
+    intervals,
+    is_best,
+    main_numbers,
+    protocols,
+    ranked_methods,
+    seeds_text,
+    show,
+    show_spread,
+    show_unit,
+)
+from sslbench.reporting.markup import Markup, anchor, breakable, element, join
+from sslbench.reporting.plot import Panel
+from sslbench.reporting.tables import Number, is_baseline
+
+
+def dataset_section(name: str, numbers: Sequence[Number], rows: Sequence[LayerRow]) -> Markup:
+    """Return the section about one dataset."""
+    main = main_numbers(numbers, name)
+    here = [row for row in rows if row.dataset == name]
+    forest = (
+        "Each method with its interval, best first. Filled: the best rank group; amber: floor and "
+        "ceiling; dashed: what random_init reaches."
+    )
+    return element(
+        "section",
+        element("h2", "Results on ", element("code", name)),
+        _board(name, main),
+        _figure(forest_panels(numbers, name), "forest", forest),
+        _all_metrics(name, [number for number in numbers if number.dataset == name]),
+        *(_layers(name, here) if here else ()),
+        class_="part",
+        id=anchor(f"dataset/{name}"),
+    )
+
+
+def scrolling(table: Markup, label: str) -> Markup:
+    """Return a table in a frame that scrolls sideways, by keyboard too."""
+    return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
+
+
+def value_cell(number: Number, *, is_bold: bool = False) -> Markup:
+    """Return a table cell with a number, its spread, and the link to its provenance."""
+    parts = [element("span", show(number.value, number.unit), class_="mean")]
+    if spread := show_spread(number):
+        parts += [Markup(" "), element("span", spread, class_="spread")]
+    link = element(
+        "a",
+        *parts,
+        href=f"#{anchor(number.id)}",
+        title=f"{group_text(number)}; provenance of {number.id}",
+    )
+    kind = "best" if is_bold else None
+    return element("td", link, class_=kind, data_value=repr(number.value))
+
+
+def _board(name: str, main: Sequence[Number]) -> Markup:
+    ranked = ranked_methods(main)
+    bodies = [
+        ([method for method in ranked if not is_baseline(method)], None),
+        ([method for method in ranked if is_baseline(method)], "base"),
+    ]
+    caption = (
+        f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
+        f"{intervals(main) or 'none'}. Bold: best rank group of the column. Amber: floor and "
+        "ceiling."
+    )
+    table = element(
+        "table",
+        element("caption", element("span", caption)),
+        _board_head(main),
+        *(_board_body(methods, main, kind) for methods, kind in bodies if methods),
+        class_="board sortable",
+    )
+    return scrolling(table, f"Leaderboard on {name}")
+
+
+def _board_head(main: Sequence[Number]) -> Markup:
+    heads = [element("th", "method", scope="col")]
+    for protocol in protocols(main):
+        number = next(n for n in main if n.protocol == protocol)
+        unit = element("small", f"{number.metric}, {show_unit(number.unit)}")
+        heads.append(element("th", protocol, unit, scope="col"))
+    return element("thead", element("tr", *heads))
+
+
+def _board_body(methods: Sequence[str], main: Sequence[Number], kind: str | None) -> Markup:
+    found = {(number.method, number.protocol): number for number in main}
+    rows = []
+    for method in methods:
+        numbers = (found[method, protocol] for protocol in protocols(main))
+        cells = (value_cell(number, is_bold=is_best(number, main)) for number in numbers)
+        rows.append(element("tr", element("th", breakable(method), scope="row"), *cells))
+    return element("tbody", *rows, class_=kind)
+
+
+def _all_metrics(name: str, numbers: Sequence[Number]) -> Markup:
+    columns = ("method", "protocol", "metric", "value", "unit", "rank group", "reference")
+    texts = ("protocol", "metric", "unit", "reference")
+    heads = (
+        element("th", column, scope="col", class_="text" if column in texts else None)
+        for column in columns
+    )
+    table = element(
+        "table",
+        element("caption", element("span", f"Every metric on {name}, in the order of the grid.")),
+        element("thead", element("tr", *heads)),
+        element("tbody", *map(_metric_row, numbers)),
+    )
+    title = element("summary", f"Every metric on {name}: {len(numbers)} numbers")
+    return element("details", title, scrolling(table, f"Every metric on {name}"))
+
+
+def _metric_row(number: Number) -> Markup:
+    reference = ""
+    if number.reference is not None:
+        reference = f"{show(number.reference, number.unit)} ({number.reference_source})"
+    return element(
+        "tr",
+        element("th", breakable(number.method), scope="row"),
+        element("td", number.protocol, class_="text"),
+        element("td", number.metric, class_="text"),
+        value_cell(number),
+        element("td", show_unit(number.unit), class_="text"),
+        element("td", "" if number.rank_group is None else str(number.rank_group)),
+        element("td", reference, class_="text wrap"),
+    )
+
+
+def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
+    columns = ("method", "protocol", "layer", "value", "random_init at same layer", "gain")
+    heads = (
+        element("th", column, scope="col", class_="text" if column in columns[1:3] else None)
+        for column in columns
+    )
+    caption = (
+        "The layer that the protocol chose for each method, and what the untrained backbone gives "
+        "at that same layer: the gain is what pretraining added. Values in "
+        f"{', '.join(dict.fromkeys(show_unit(row.unit) for row in rows))}."
+    )
+    table = element(
+        "table",
+        element("caption", element("span", caption)),
+        element("thead", element("tr", *heads)),
+        element("tbody", *map(_layer_row, rows)),
+    )
+    note = "Bars: each layer, the chosen one filled; amber line: the untrained backbone there."
+    return [
+        element("h3", "Layer by layer"),
+        scrolling(table, f"Layers on {name}"),
+        _figure(layer_panels(rows), "layers", note),
+    ]
+
+
+def _layer_row(row: LayerRow) -> Markup:
+    gain = None if row.floor_value is None else row.value - row.floor_value
+    sign = "+" if gain is not None and gain >= 0 else ""
+    floor = element("span", show(row.floor_value, row.unit), title=row.floor or None)
+    value = element("a", show(row.value, row.unit), href=f"#{anchor(row.number_id)}")
+    return element(
+        "tr",
+        element("th", breakable(row.method), scope="row"),
+        element("td", row.protocol, class_="text"),
+        element("td", row.layer, class_="text"),
+        element("td", value),
+        element("td", floor),
+        element("td", f"{sign}{show(gain, row.unit)}"),
+    )
+
+
+def _figure(panels: Sequence[Panel], kind: str, caption: str) -> Markup:
+    cards = (element("div", panel.inline()) for panel in panels)
+    return element(
+        "figure",
+        element("div", *cards, class_=f"panels {kind}"),
+        element("figcaption", join(caption)),
+    )

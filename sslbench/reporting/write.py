@@ -1,0 +1,51 @@
+"""Write a whole report: numbers.csv, leaderboard.md, index.html and figures/, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sslbench import artifacts
+from sslbench.reporting.collect import Collected
+from sslbench.reporting.figures import figures
+from sslbench.reporting.layers import layer_rows
+from sslbench.reporting.leaderboard import markdown
+from sslbench.reporting.page import page
+from sslbench.reporting.tables import Interval, RankGroups, References, csv_text, numbers
+
+NUMBERS = "numbers.csv"
+LEADERBOARD = "leaderboard.md"
+INDEX = "index.html"
+FIGURES = "figures"
+
+
+def write_report(
+    out: Path,
+    collected: Collected,
+    interval: Interval,
+    rank_groups: RankGroups,
+    provenance: Mapping[str, Mapping[str, Any]],
+    references: References,
+) -> None:
+    """Write every file of the report into a folder; the same input gives the same bytes.
+
+    Args:
+        out: the folder `report`; made when absent, figures of an older grid removed.
+        collected: the records that the grid names.
+        interval: gives a number's interval from its values over seeds.
+        rank_groups: gives the methods of one column their rank groups.
+        provenance: id -> cells, see `sslbench.reporting.page.provenance`.
+        references: id -> published value and where it stands.
+    """
+    made = numbers(collected, interval, rank_groups, references)
+    rows = layer_rows(collected)
+    drawn = figures(made, rows, collected.pretraining)
+    for name, text in drawn.items():
+        artifacts.write_text(out / FIGURES / name, text)
+    for old in (out / FIGURES).glob("*.svg"):
+        if old.name not in drawn:
+            old.unlink()
+    artifacts.write_text(out / NUMBERS, csv_text(made))
+    artifacts.write_text(out / LEADERBOARD, markdown(made, rows))
+    artifacts.write_text(out / INDEX, page(collected, made, rows, provenance))

@@ -1,0 +1,123 @@
+"""Replays journals into MLflow while stages run; one recorder at a time.
+
+It tails every file in the journal folder, deletes a journal once its run is complete, and leaves
+after a quiet while. A journal whose writer died without a word becomes a KILLED run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sslbench.tracking import store
+from sslbench.tracking.journal import FOLDER
+
+RECORDER_LOCK = Path("logs/recorder.lock")
+QUIET_SECONDS = 8.0
+POLL_SECONDS = 0.5
+MONITORED = ("pretrain", "transfer")
+
+
+class Tail:
+    """One journal being replayed into one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._run: str | None = None
+        self._pid = 0
+        self._stack = ExitStack()
+
+    def replay(self, mirror: store.Store) -> bool:
+        """Copy what is new; return whether the journal is complete."""
+        curves: list[Mapping[str, Any]] = []
+        for event in self._new_events():
+            if event["event"] == "start":
+                self._start(mirror, event)
+            elif event["event"] == "metrics":
+                curves.append(event)
+            else:
+                self._finish(mirror, event, curves)
+                return True
+        if curves and self._run:
+            mirror.log_metrics(self._run, curves)
+        if not self._is_alive():
+            self._finish(mirror, {"status": "KILLED", "time": time.time()}, [])
+            return True
+        return False
+
+    def _new_events(self) -> Iterator[dict[str, Any]]:
+        with self.path.open("rb") as handle:
+            handle.seek(self._offset)
+            for line in handle:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                yield json.loads(line)
+
+    def _start(self, mirror: store.Store, event: Mapping[str, Any]) -> None:
+        self._pid = int(event["pid"])
+        self._run = mirror.open_run(event)
+        if event["stage"] in MONITORED and self._is_alive():
+            self._stack.enter_context(mirror.system_metrics(self._run))
+
+    def _finish(
+        self, mirror: store.Store, event: Mapping[str, Any], curves: list[Mapping[str, Any]]
+    ) -> None:
+        self._stack.close()
+        if self._run is None:
+            return
+        if usage := event.get("system"):
+            curves.append({"time": event["time"], "step": 0, "values": usage})
+        mirror.log_metrics(self._run, curves)
+        record = event.get("record")
+        if record and Path(record).exists():
+            mirror.log_record(self._run, json.loads(Path(record).read_text()), Path(record))
+        mirror.finish(self._run, event["status"], event["time"])
+
+    def _is_alive(self) -> bool:
+        if self._pid == 0:
+            return time.time() - self.path.stat().st_mtime < QUIET_SECONDS
+        try:
+            os.kill(self._pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def drain(mirror: store.Store, *, until_quiet: bool) -> int:
+    """Replay journals until none is left (and, if asked, until it has been quiet for a while)."""
+    tails: dict[Path, Tail] = {}
+    last_active, done = time.monotonic(), 0
+    while True:
+        for path in sorted(FOLDER.glob("*.jsonl")):
+            tail = tails.setdefault(path, Tail(path))
+            if tail.replay(mirror):
+                path.unlink()
+                del tails[path]
+                done += 1
+            last_active = time.monotonic()
+        if not tails and (not until_quiet or time.monotonic() - last_active > QUIET_SECONDS):
+            return done
+        time.sleep(POLL_SECONDS)
+
+
+def main() -> None:
+    """Record until quiet, unless another recorder is at work."""
+    with store.locked(RECORDER_LOCK, wait=False) as mine:
+        if not mine:
+            return
+        with store.locked():
+            mirror = store.Store()
+        drain(mirror, until_quiet=True)
+
+
+if __name__ == "__main__":
+    main()

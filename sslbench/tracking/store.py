@@ -1,0 +1,209 @@
+"""The only import of mlflow: runs nested as method > seed > stage, found by fingerprint."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+EXPERIMENT = "sslbench"
+LOCAL_URI = "sqlite:///mlflow.db"
+FINGERPRINT = "sslbench.fingerprint"
+NODE = "sslbench.node"
+LOCK = Path("logs/mlflow.lock")
+
+
+def uri() -> str:
+    """Return the store's address: MLFLOW_TRACKING_URI, else sqlite in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI", LOCAL_URI)
+
+
+@contextmanager
+def locked(path: Path = LOCK, *, wait: bool = True) -> Iterator[bool]:
+    """Hold an exclusive file lock; yields False at once if `wait` is off and it is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, name))
+        else:
+            flat[name] = str(value)
+    return flat
+
+
+class Store:
+    """A connection to the MLflow store; creating it migrates the database (hold the lock)."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "1")
+        from mlflow.tracking import MlflowClient
+
+        self.client = MlflowClient(uri())
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            place = None if os.environ.get("MLFLOW_TRACKING_URI") else self._local_artifacts()
+            self.experiment = self.client.create_experiment(EXPERIMENT, place)
+        else:
+            self.experiment = found.experiment_id
+        self._nodes: dict[str, str] = {}
+
+    @staticmethod
+    def _local_artifacts() -> str:
+        return Path("mlartifacts").resolve().as_uri()
+
+    def find(self, tag: str, value: str) -> Any | None:
+        """Return the oldest run with a tag's value, or None."""
+        quoted = value.replace("'", "")
+        runs = self.client.search_runs(
+            [self.experiment],
+            filter_string=f"tags.`{tag}` = '{quoted}'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        return runs[0] if runs else None
+
+    def fingerprints(self) -> set[str]:
+        """Return the fingerprints of all finished stage runs."""
+        seen: set[str] = set()
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            finished = (run for run in page if run.info.status == "FINISHED")
+            seen.update(run.data.tags.get(FINGERPRINT, "") for run in finished)
+            token = page.token
+            if not token:
+                return seen - {""}
+
+    def node(self, name: str, parent: str | None) -> str:
+        """Return the id of a grouping run, such as `simclr` or `simclr/seed0`; made if absent."""
+        if name not in self._nodes:
+            run = self.find(NODE, name)
+            self._nodes[name] = run.info.run_id if run else self._create_node(name, parent)
+        return self._nodes[name]
+
+    def _create_node(self, name: str, parent: str | None) -> str:
+        tags = {NODE: name, "mlflow.parentRunId": parent} if parent else {NODE: name}
+        run = self.client.create_run(self.experiment, tags=tags, run_name=name)
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
+
+    def parent_of(self, item: Mapping[str, Any]) -> str | None:
+        """Return the run under which a cell belongs: its method's seed, or None."""
+        if "method" not in item:
+            return None
+        method = self.node(str(item["method"]), None)
+        return self.node(f"{item['method']}/seed{item['seed']}", method)
+
+    def open_run(self, event: Mapping[str, Any]) -> str:
+        """Return the run of a cell: the one with its fingerprint, or a new one."""
+        run = self.find(FINGERPRINT, event["fingerprint"])
+        if run is not None:
+            self.client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
+        return self._create_run(event)
+
+    def _create_run(self, event: Mapping[str, Any]) -> str:
+        from mlflow.entities import Param, RunTag
+
+        tags = {
+            FINGERPRINT: event["fingerprint"],
+            "sslbench.cell": event["cell"],
+            "sslbench.stage": event["stage"],
+            "sslbench.command": event["command"],
+            "mlflow.source.name": event["command"],
+        }
+        git = event.get("git") or {}
+        if git.get("commit"):
+            tags["mlflow.source.git.commit"] = git["commit"]
+        if git.get("dirty_diff_sha256"):
+            tags["sslbench.dirty_diff_sha256"] = git["dirty_diff_sha256"]
+        if parent := self.parent_of(event["item"]):
+            tags["mlflow.parentRunId"] = parent
+        started = int(event.get("time", time.time()) * 1000)
+        run = self.client.create_run(
+            self.experiment, start_time=started, tags=tags, run_name=event["cell"]
+        )
+        flat = _flatten({**event["item"], **event["params"]})
+        params = [Param(key, value[:6000]) for key, value in sorted(flat.items())]
+        self.client.log_batch(run.info.run_id, params=params, tags=[RunTag("sslbench.v", "1")])
+        self._log_data(run.info.run_id, event["deps"])
+        return str(run.info.run_id)
+
+    def _log_data(self, run_id: str, deps: Mapping[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        arrows = [(path, md5) for path, md5 in deps.items() if path.endswith(".arrow")]
+        inputs = [
+            DatasetInput(
+                Dataset(name=path, digest=md5[:36], source_type="dvc", source=path),
+                [InputTag("mlflow.data.context", Path(path).stem)],
+            )
+            for path, md5 in arrows
+        ]
+        if inputs:
+            self.client.log_inputs(run_id, inputs)
+
+    def log_metrics(self, run_id: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Log a list of {time, step, values}, in batches."""
+        from mlflow.entities import Metric
+
+        rows = [
+            Metric(key, float(value), int(event["time"] * 1000), int(event["step"]))
+            for event in events
+            for key, value in event["values"].items()
+        ]
+        for first in range(0, len(rows), 1000):
+            self.client.log_batch(run_id, metrics=rows[first : first + 1000])
+
+    def log_record(self, run_id: str, record: Mapping[str, Any], path: Path) -> None:
+        """Log a record's numbers as metrics and the file itself as an artifact."""
+        now = time.time()
+        rows: dict[str, float] = {}
+        for row in record.get("measurements", ()):
+            suffix = f"/{row['layer']}" if row.get("role") == "layer" else ""
+            rows[f"{row['split']}/{row['metric']}{suffix}"] = row["value"]
+        self.log_metrics(run_id, [{"time": now, "step": 0, "values": rows}])
+        environment = _flatten(record.get("environment", {}), "sslbench.environment")
+        for key, value in environment.items():
+            self.client.set_tag(run_id, key, value)
+        self.client.log_artifact(run_id, str(path))
+
+    def finish(self, run_id: str, status: str, ended: float) -> None:
+        """End a run with MLflow's status word and its time."""
+        self.client.set_terminated(run_id, status, int(ended * 1000))
+
+    @contextmanager
+    def system_metrics(self, run_id: str) -> Iterator[None]:
+        """Watch the machine while a run goes on (MLflow's own monitor)."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
+            run_id, sampling_interval=2, tracking_uri=uri()
+        )
+        with suppress(Exception):
+            monitor.start()
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                monitor.finish()
+
+
+def exists() -> bool:
+    """Whether a store can be asked without creating one."""
+    return uri() != LOCAL_URI or Path("mlflow.db").exists()

@@ -1,0 +1,1 @@
+"""Views: frozen records of values, and the one executor that applies them."""

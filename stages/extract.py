@@ -1,0 +1,50 @@
+"""A checkpoint and a data set -> frozen features of every named layer.
+
+example: python -m stages.extract --checkpoint runs/simclr/seed0/checkpoint
+             --data data/digits --out /tmp/features
+"""
+
+import argparse
+from pathlib import Path
+
+from sslbench import artifacts, params, seeding
+from stages._run import Outcome, Run, run
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add this stage's options."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
+    parser.add_argument("--data", type=Path, required=True, help="prepared data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the features")
+
+
+def work(context: Run) -> Outcome:
+    """Extract all splits."""
+    seeding.seed_torch(0, context.threads)
+    from sslbench.data.store import Dataset
+    from sslbench.evaluation.feature_file import write_features
+    from sslbench.evaluation.features import extract_features
+    from sslbench.evaluation.model import load_backbone
+    from sslbench.evaluation.settings import Extract
+
+    arguments = context.arguments
+    settings = params.build(Extract, context.params("extract"), "extract")
+    backbone, info = load_backbone(arguments.checkpoint)
+    dataset = Dataset.open(arguments.data)
+    written = []
+    for name in artifacts.SPLITS:
+        features = extract_features(
+            backbone,
+            dataset.split(name),
+            info,
+            max_dim=settings.max_dim,
+            batch_size=settings.batch_size,
+            device=context.device,
+            precision=settings.precision,
+        )
+        written.append(write_features(arguments.out, name, features))
+    return Outcome(outs=written)
+
+
+if __name__ == "__main__":
+    run("extract", describe, work, __doc__)

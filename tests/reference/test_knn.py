@@ -1,0 +1,83 @@
+"""The kNN probe against a restatement in plain loops, and against lightly's."""
+
+import math
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from sslbench.evaluation.protocols import knn
+
+SETTINGS = [(1, 0.07), (5, 0.07), (20, 0.1), (60, 1.0)]
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, 16))
+    labels = np.array([2, 3, 5, 9])[rng.integers(0, 4, 90)]
+    features = centres[np.searchsorted([2, 3, 5, 9], labels)] + 1.5 * rng.normal(size=(90, 16))
+    features = features.astype(np.float32)
+    return features[:60], labels[:60], features[60:], labels[60:]
+
+
+def vote(query, bank, labels, k, temperature):
+    """The definition, in float64: the k nearest by cosine vote with exp(cosine / temperature)."""
+    cosine = [
+        float(np.dot(query, row)) / math.sqrt(float(np.dot(query, query) * np.dot(row, row)))
+        for row in bank.astype(np.float64)
+    ]
+    votes = defaultdict(float)
+    for index in sorted(range(len(bank)), key=lambda i: -cosine[i])[:k]:
+        votes[labels[index]] += math.exp(cosine[index] / temperature)
+    return max(sorted(votes), key=votes.get)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_predictions_equal_the_definition(data, setting):
+    bank, labels, queries, _ = data
+    found = knn.predict(queries, bank, labels, SETTINGS)[setting]
+    expected = [vote(query.astype(np.float64), bank, labels, *setting) for query in queries]
+    assert found.tolist() == expected
+
+
+def test_scale_of_a_feature_vector_does_not_matter(data):
+    bank, labels, queries, _ = data
+    scaled = bank * np.linspace(0.1, 50, len(bank), dtype=np.float32)[:, None]
+    first = knn.predict(queries, bank, labels, SETTINGS)
+    second = knn.predict(queries * 7, scaled, labels, SETTINGS)
+    for setting in SETTINGS:
+        assert np.array_equal(first[setting], second[setting])
+
+
+def test_chunks_change_nothing(data, monkeypatch):
+    bank, labels, queries, _ = data
+    whole = knn.predict(queries, bank, labels, SETTINGS)
+    monkeypatch.setattr(knn, "_CHUNK_VALUES", 3 * len(bank))
+    chunked = knn.predict(queries, bank, labels, SETTINGS)
+    for setting in SETTINGS:
+        assert np.array_equal(whole[setting], chunked[setting])
+
+
+def test_a_small_temperature_does_not_overflow(data):
+    bank, labels, queries, _ = data
+    sharp = knn.predict(queries, bank, labels, [(20, 1e-3), (1, 1.0)])
+    assert np.array_equal(sharp[20, 1e-3], sharp[1, 1.0])  # in the limit the nearest decides
+
+
+def test_equal_votes_go_to_the_lower_label():
+    bank = np.eye(2, dtype=np.float32)
+    query = np.ones((1, 2), np.float32)
+    assert knn.predict(query, bank, np.array([7, 3]), [(2, 0.1)])[2, 0.1].tolist() == [3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_predictions_equal_lightlys(data, setting):
+    import torch
+    from lightly.utils.benchmarking.knn import knn_predict
+
+    bank, labels, queries, _ = data
+    unit = [torch.nn.functional.normalize(torch.from_numpy(x), dim=1) for x in (queries, bank)]
+    theirs = knn_predict(unit[0], unit[1].T, torch.from_numpy(labels), 10, *setting)[:, 0]
+    assert np.array_equal(knn.predict(queries, bank, labels, [setting])[setting], theirs.numpy())

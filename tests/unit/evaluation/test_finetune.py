@@ -1,0 +1,124 @@
+"""Fine-tuning on a tiny data set: it learns, it is repeatable, and it chooses without test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sslbench.data.store import Dataset
+from sslbench.errors import UserError
+from sslbench.evaluation.protocols import finetune
+from sslbench.evaluation.transfer import Subject, run_transfer
+from sslbench.views.policy import Crop
+
+PARAMS = finetune.Params(
+    steps=30, batch_size=12, learning_rate=(1e-6, 0.05), weight_decay=(0.0,), momentum=0.9,
+    crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(checkpoint_dir, dataset_dir):
+    return lambda params=PARAMS: run_transfer(
+        finetune, checkpoint_dir, dataset_dir, params, 0, "cpu"
+    )
+
+
+@pytest.fixture
+def subject(checkpoint_dir):
+    from sslbench.evaluation.model import load_backbone
+
+    return Subject(checkpoint_dir, load_backbone(checkpoint_dir)[1], 0, "cpu")
+
+
+def test_it_learns_chooses_and_measures_a_twin(run):
+    result = run()
+    assert [(m.metric, m.role) for m in result.measurements] == [
+        ("top1", "headline"), ("mean_per_class", "headline"),
+        ("top1", "twin"), ("mean_per_class", "twin"),
+    ]  # fmt: skip
+    assert result.test_reads == 1
+    assert result.measurements[0].value >= 0.9
+    assert result.measurements[0].detail["learning_rate"] == 0.05
+    assert result.measurements[0].n == 16
+
+
+def test_the_same_seed_gives_the_same_numbers(run):
+    short = replace(PARAMS, steps=4)
+    assert run(short).to_json() == run(short).to_json()
+
+
+def test_test_is_opened_after_the_choice(run, monkeypatch):
+    events = []
+    split, choose = Dataset.split, finetune.choose
+    monkeypatch.setattr(
+        Dataset, "split", lambda self, name: events.append(name) or split(self, name)
+    )
+    monkeypatch.setattr(finetune, "choose", lambda *a: (choose(*a), events.append("chosen"))[0])
+    run()
+    assert events == ["train", "val", "chosen", "test"]
+
+
+def test_the_twin_has_random_weights_and_the_backbone_its_own(subject):
+    trained, again = (subject.backbone(is_pretrained=True).state_dict() for _ in range(2))
+    random, repeat = (subject.backbone(is_pretrained=False).state_dict() for _ in range(2))
+    assert all(torch.equal(trained[name], again[name]) for name in trained)
+    assert all(torch.equal(random[name], repeat[name]) for name in random)
+    assert not torch.equal(trained["conv1.weight"], random["conv1.weight"])
+
+
+def test_the_backbone_is_unfrozen_and_weight_decay_is_divided_by_the_rate(
+    subject, dataset_dir, monkeypatch
+):
+    seen = {}
+    sgd = torch.optim.SGD
+
+    def spy(parameters, **settings):
+        seen.update(settings)
+        return sgd(parameters, **settings)
+
+    monkeypatch.setattr(torch.optim, "SGD", spy)
+    data = finetune._Images([Dataset.open(dataset_dir).split("train")])
+    before = subject.backbone(is_pretrained=True).conv1.weight
+    network = finetune._train(subject, True, data, finetune.Setting(0.05, 1e-3), PARAMS)
+    assert not torch.equal(before, network[0].conv1.weight)
+    assert seen["weight_decay"] == pytest.approx(0.02)
+    assert seen["nesterov"] is True
+
+
+def test_batch_norm_follows_the_source(subject):
+    network = subject.backbone(is_pretrained=True)
+    finetune._set_batch_norm(network, steps_per_epoch=1000)
+    assert network.bn1.momentum == pytest.approx(0.01)
+    finetune._set_batch_norm(network, steps_per_epoch=3)
+    assert network.bn1.momentum == pytest.approx(0.1)
+
+
+def test_joined_splits_decode_every_row_in_place(dataset_dir):
+    dataset = Dataset.open(dataset_dir)
+    train, val = dataset.split("train"), dataset.split("val")
+    data = finetune._Images([train, val])
+    rows = np.array([30, 0, 24, 23, 35])
+    expected = np.concatenate([train.pixels, val.pixels])[rows]
+    assert len(data) == 36
+    assert np.array_equal(data.decode(rows, 16), expected)
+    assert np.array_equal(data.labels, np.concatenate([train.labels, val.labels]))
+
+
+def test_every_epoch_sees_an_image_at_most_once():
+    batches = list(finetune._row_batches(10, 3, 7, torch.Generator().manual_seed(0)))
+    assert len(batches) == 7
+    first, second = np.concatenate(batches[:3]), np.concatenate(batches[3:6])
+    assert len(set(first)) == len(set(second)) == 9
+    assert not np.array_equal(first, second)
+
+
+def test_labels_that_cannot_be_used_are_refused(checkpoint_dir, dataset_dir):
+    from sslbench.data.store import write_split
+
+    val = Dataset.open(dataset_dir).split("val")
+    pixels, ids = np.array(val.pixels), val.ids
+    write_split(dataset_dir / "val.arrow", pixels, np.full(12, 5), ids)
+    with pytest.raises(UserError, match=r"val.arrow: class 5 is not in the train split"):
+        run_transfer(finetune, checkpoint_dir, dataset_dir, PARAMS, 0, "cpu")

@@ -1,0 +1,41 @@
+"""Metrics against scikit-learn's, and at their edges."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from sslbench.evaluation.metrics import mean_per_class, top1
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels"),
+    [
+        ([0, 1, 2, 1], [0, 1, 2, 2]),
+        ([0, 0, 0], [0, 0, 0]),  # one class
+        ([1, 1, 0], [0, 0, 0]),  # one class in the labels, another predicted
+        ([0, 5, 5, 9], [0, 5, 9, 9]),  # absent classes between
+        ([3, 3, 3, 3], [0, 1, 2, 3]),
+    ],
+)
+def test_metrics_are_sklearns(predictions, labels):
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    predictions, labels = np.array(predictions), np.array(labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        balanced = balanced_accuracy_score(labels, predictions)
+    assert top1(predictions, labels) == pytest.approx(accuracy_score(labels, predictions))
+    assert mean_per_class(predictions, labels) == pytest.approx(balanced)
+
+
+def test_mean_per_class_weighs_classes_alike():
+    labels = np.array([0] * 9 + [1])
+    assert mean_per_class(np.zeros(10, int), labels) == 0.5
+    assert top1(np.zeros(10, int), labels) == 0.9
+
+
+@pytest.mark.parametrize("labels", [np.zeros(3), np.zeros((2, 1)), np.zeros(0)])
+def test_shapes_that_mean_nothing_are_refused(labels):
+    with pytest.raises(ValueError, match="equal, non-empty"):
+        top1(np.zeros(2), labels)

@@ -1,0 +1,85 @@
+"""Spherical k-means: exact on blobs, monotone, no empty cluster, chunk size without influence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from sslbench.methods import clustering
+from sslbench.methods.clustering import ClusterBank, assign, spherical_kmeans
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(count: int, dim: int, seed: int = 0) -> torch.Tensor:
+    return normalize(torch.randn(count, dim, generator=stream(seed)), dim=1)
+
+
+def blobs(per_blob: int = 20, dim: int = 5) -> torch.Tensor:
+    spread = 0.05 * torch.randn(dim * per_blob, dim, generator=stream(3))
+    return normalize(torch.eye(dim).repeat_interleave(per_blob, dim=0) + spread, dim=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_objective_never_falls(seed: int) -> None:
+    found = spherical_kmeans(noise(200, 8, seed), 12, 10, stream(seed)).objective
+    assert all(later >= earlier - 1e-6 for earlier, later in pairwise(found))
+    assert found[-1] > found[0] + 0.01
+
+
+def test_blobs_are_found_exactly() -> None:
+    """Of ten draws, as k-means may start with two centroids in one blob and stay there."""
+    rows = blobs()
+    best = max((spherical_kmeans(rows, 5, 10, stream(seed)) for seed in range(10)),
+               key=lambda found: found.objective[-1])  # fmt: skip
+    groups = best.assignments.view(5, 20)
+    assert all(len(set(group.tolist())) == 1 for group in groups)
+    assert len(set(groups[:, 0].tolist())) == 5
+    assert torch.allclose(best.centroids.norm(dim=1), torch.ones(5))
+
+
+def test_assignment_is_the_nearest_centroid() -> None:
+    rows, centroids = noise(50, 4), noise(6, 4, seed=1)
+    cosines, assignments = assign(rows, centroids)
+    brute = [max(range(6), key=lambda k: float(row @ centroids[k])) for row in rows]
+    assert assignments.tolist() == brute
+    assert torch.allclose(cosines, (rows * centroids[assignments]).sum(dim=1), atol=1e-6)
+
+
+def test_no_cluster_stays_empty() -> None:
+    """Thirty equal rows and two others: the draw gives equal centroids, all but one empty."""
+    rows = torch.cat([torch.eye(3)[:1].repeat(30, 1), torch.eye(3)[1:]])
+    found = spherical_kmeans(rows, 3, 5, stream())
+    assert found.assignments.bincount(minlength=3).min() > 0
+    assert found.objective[-1] == pytest.approx(1.0)
+
+
+def test_chunks_do_not_change_the_result(monkeypatch) -> None:
+    rows = noise(100, 6)
+    whole = spherical_kmeans(rows, 7, 5, stream())
+    monkeypatch.setattr(clustering, "CHUNK_ROWS", 33)
+    parts = spherical_kmeans(rows, 7, 5, stream())
+    assert torch.equal(whole.assignments, parts.assignments)
+    assert torch.allclose(whole.centroids, parts.centroids, atol=1e-6)
+
+
+def test_same_generator_same_result_other_generator_other() -> None:
+    rows = noise(100, 6)
+    first, again, other = (spherical_kmeans(rows, 7, 5, stream(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.assignments, again.assignments)
+    assert torch.equal(first.centroids, again.centroids)
+    assert not torch.equal(first.assignments, other.assignments)
+
+
+def test_cluster_bank_keeps_its_result_in_its_state() -> None:
+    bank = ClusterBank(100, 7, 6)
+    bank.refresh(noise(100, 6), 3, stream())
+    assert torch.allclose(bank.centroids.norm(dim=1), torch.ones(7))
+    assert set(bank.state_dict()) == {"centroids", "assignments"}
+    assert not bank.centroids.requires_grad
+    assert len(bank.assignments.unique()) == 7

@@ -1,0 +1,188 @@
+"""A made-up project: records of invented runs on disk, and invented statistics."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sslbench.reporting.collect import Collected, collect, expected_cells
+from sslbench.reporting.tables import Number, numbers
+from sslbench.reporting.write import write_report
+
+CONVOLUTIONAL = ("layer1", "layer2", "layer3", "layer4")
+TRANSFORMER = ("block1", "block2", "block3", "block4")
+SKILL = {"random_init": 0.20, "random_init_vit": 0.19, "supervised": 0.94}
+
+
+def interval(values: list[float], n: int | None) -> tuple[float | None, float | None, str]:
+    """A Wilson interval for one seed, otherwise twice the standard error around the mean."""
+    if len(values) == 1:
+        if n is None:
+            return None, None, "none: one seed"
+        p, z = values[0], 1.96
+        centre, scale = p + z * z / (2 * n), 1 + z * z / n
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (centre - half) / scale, (centre + half) / scale, f"95 % Wilson over {n} samples"
+    middle = math.fsum(values) / len(values)
+    variance = math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1)
+    half = 4.303 * math.sqrt(variance / len(values))
+    return middle - half, middle + half, f"95 % t over {len(values)} seeds"
+
+
+def rank_groups(values: dict[str, list[float]]) -> dict[str, int | None]:
+    """Methods whose means are within 0.02 of the one before share a group; none for one seed."""
+    if any(len(seeds) == 1 for seeds in values.values()):
+        return dict.fromkeys(values)
+    means = {method: math.fsum(seeds) / len(seeds) for method, seeds in values.items()}
+    groups: dict[str, int | None] = {}
+    group, last = 0, math.inf
+    for method in sorted(means, key=lambda name: -means[name]):
+        group += last - means[method] > 0.02
+        last = means[method]
+        groups[method] = group
+    return groups
+
+
+@dataclass
+class Project:
+    """Records on disk under `root`/metrics for a grid."""
+
+    root: Path
+    grid: dict[str, Any]
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        return {cell.path: fingerprint(cell.path) for cell in expected_cells(self.grid)}
+
+    def write(self) -> Project:
+        for cell in expected_cells(self.grid):
+            path = self.root / cell.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(record(cell)))
+        return self
+
+    def edit(self, path: str, **changes: Any) -> None:
+        content = json.loads((self.root / path).read_text())
+        (self.root / path).write_text(json.dumps({**content, **changes}))
+
+    def collect(self) -> Collected:
+        return collect(self.metrics, self.grid, self.fingerprints)
+
+    def numbers(self) -> list[Number]:
+        return numbers(self.collect(), interval, rank_groups, {})
+
+    def report(self, name: str, references: dict[str, tuple[float, str]]) -> Path:
+        collected, out = self.collect(), self.root / name
+        provenance = provenance_of(collected)
+        write_report(out, collected, interval, rank_groups, provenance, references)
+        return out
+
+
+def fingerprint(path: str) -> str:
+    return f"{zlib.crc32(path.encode()):08x}" * 8
+
+
+def record(cell: Any) -> dict[str, Any]:
+    content = {"fingerprint": fingerprint(cell.path), "environment": {}, "per_sample": None}
+    content["protocol"] = {"name": cell.protocol, "version": 1}
+    if cell.protocol == "pretrain":
+        content["history"] = [entry(cell, epoch) for epoch in range(20)]
+    elif cell.protocol in ("prepare", "extract"):
+        content["measurements"] = []
+    else:
+        content["measurements"] = measurements(cell)
+    return content
+
+
+def chance(*parts: Any) -> float:
+    """A number in [0, 1) that hangs on nothing but its arguments."""
+    return zlib.crc32(repr(parts).encode()) / 2**32
+
+
+def entry(cell: Any, epoch: int) -> dict[str, Any]:
+    size = 1 + 6 * chance(cell.method)
+    noise = 0.06 * chance(cell.method, cell.seed, epoch) + 0.05 * cell.seed
+    return {
+        "epoch": epoch,
+        "loss": size * (0.35 + 0.65 * math.exp(-epoch / 6)) + noise,
+        "parts": {},
+        "learning_rate": 0.1,
+        "health": {
+            "feature_std": 0.06 * (1 - math.exp(-(epoch + 1) / 5)) + 0.01 * noise,
+            "effective_rank": 10 + 60 * chance(cell.method) * (1 - math.exp(-epoch / 4)) + noise,
+        },
+    }
+
+
+def measurements(cell: Any) -> list[dict[str, Any]]:
+    skill = SKILL.get(cell.method, 0.42 + 0.25 * chance(cell.method))
+    skill += 0.05 * (chance(cell.path) - 0.5) - 0.06 * (cell.protocol == "knn")
+    names = TRANSFORMER if cell.method in ("mae", "dino", "random_init_vit") else CONVOLUTIONAL
+    common = {"unit": "fraction", "n": 2000, "split": "test", "detail": {}}
+    found = [
+        {"metric": "top1", "value": skill, "role": "headline", "layer": names[3], **common},
+        {"metric": "mean_per_class", "value": skill - 0.01, "role": "headline", **common},
+    ]
+    if cell.protocol == "linear":
+        steps = zip(names, (0.55, 0.8, 1.05, 1.0), strict=True)
+        values = {name: 0.12 + (skill - 0.12) * share for name, share in steps}
+        found += [
+            {"metric": "top1", "value": value, "role": "layer", "layer": name, **common}
+            for name, value in values.items()
+        ]
+    return found
+
+
+def provenance_of(collected: Collected) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    for cell in collected.cells:
+        made = {
+            "cell": f"probe@{cell.method}-{cell.seed}-{cell.dataset}-{cell.protocol}",
+            "command": f"python -m stages.probe --method {cell.method} --seed {cell.seed}",
+            "fingerprint": cell.record["fingerprint"],
+            "deps": {
+                f"data/{cell.dataset}": "1" * 32,
+                "sslbench/evaluation": "2" * 32,
+            },
+            "params": {"probe": {"knn": {"k": 20, "temperature": 0.1}}},
+            "environment": {"python": "3.11.9", "torch": "2.11.0", "lock_md5": "0" * 32},
+        }
+        for metric in ("top1", "mean_per_class"):
+            identity = f"{cell.dataset}/{cell.method}/{cell.protocol}/{metric}"
+            entries.setdefault(identity, {"cells": []})["cells"].append(made)
+    return entries
+
+
+def grid_of(**changes: Any) -> dict[str, Any]:
+    grid = {
+        "methods": ["random_init", "random_init_vit", "supervised", "simclr", "byol", "mae"],
+        "seeds": [0, 1, 2],
+        "source": "scenes",
+        "targets": ["scenes", "digits"],
+        "probes": ["knn", "linear"],
+        "transfers": ["finetune"],
+    }
+    return {**grid, **changes}
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[..., Project]:
+    """Return what writes a project whose grid differs in the axes given."""
+    return lambda **changes: Project(tmp_path, grid_of(**changes)).write()
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    """Return a project of six methods, three seeds, two datasets and three protocols."""
+    return make_project()

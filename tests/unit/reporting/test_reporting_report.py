@@ -1,0 +1,257 @@
+"""The written report: same bytes, right numbers, sound page."""
+
+from __future__ import annotations
+
+import csv
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sslbench.errors import UserError
+from sslbench.reporting.figures import curve_panels
+from sslbench.reporting.layers import layer_rows
+from sslbench.reporting.leaderboard import is_best, leaderboard_text, show_spread
+from sslbench.reporting.tables import numbers, read_csv
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+REFERENCES = {
+    "digits/byol/linear/top1": (0.7, "Table 1, <made up>"),
+    "elsewhere/byol/linear/top1": (0.5, "another grid's"),
+}
+HEADER = (
+    "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
+    "reference,reference_source,fingerprints"
+)
+VOID = {"meta", "wbr"}
+
+
+@pytest.fixture
+def report(project: Project) -> Path:
+    return project.report("report", REFERENCES)
+
+
+class Outline(HTMLParser):
+    """Checks the nesting of tags and keeps ids, links and texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        if tag not in VOID:
+            self.open.append(tag)
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [values["href"] or ""] if "href" in values else []
+        self.sources += [values["src"] or ""] if "src" in values else []
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def outline(report: Path) -> Outline:
+    parser = Outline()
+    parser.feed((report / "index.html").read_text())
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def test_two_writings_give_the_same_bytes(project: Project) -> None:
+    first, second = project.report("a", REFERENCES), project.report("b", REFERENCES)
+    names = sorted(path.relative_to(first) for path in first.rglob("*.*"))
+    assert {name.name for name in names} >= {"numbers.csv", "leaderboard.md", "index.html"}
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_no_temporary_file_is_left(report: Path) -> None:
+    assert not [path for path in report.rglob("*") if path.name.startswith(".")]
+
+
+def test_csv_has_the_columns_of_the_contract_and_the_mean_over_seeds(
+    report: Path, project: Project
+) -> None:
+    lines = (report / "numbers.csv").read_text().splitlines()
+    assert lines[0] == HEADER
+    rows = {row["id"]: row for row in csv.DictReader(lines)}
+    assert len(rows) == 6 * 2 * 3 * 2
+    row = rows["digits/byol/linear/top1"]
+    cells = [c for c in project.collect().cells if c.path.startswith("metrics/digits/linear/byol/")]
+    values = [cell.record["measurements"][0]["value"] for cell in cells]
+    assert float(row["value"]) == pytest.approx(sum(values) / 3, abs=1e-7)
+    assert float(row["ci_low"]) < float(row["value"]) < float(row["ci_high"])
+    assert (row["n_seeds"], row["seeds"], row["unit"]) == ("3", "0;1;2", "fraction")
+    assert row["fingerprints"] == ";".join(cell.record["fingerprint"] for cell in cells)
+    assert (row["reference"], row["reference_source"]) == ("0.7", "Table 1, <made up>")
+
+
+def test_rank_groups_are_made_within_a_column(project: Project) -> None:
+    made = project.numbers()
+    column = [n for n in made if n.id.startswith("digits/") and n.id.endswith("/linear/top1")]
+    assert len(column) == 6
+    assert {n.method for n in column if n.rank_group == 1} == {"supervised"}
+
+
+def test_one_seed_has_a_wilson_interval(make_project: Any) -> None:
+    project = make_project(seeds=[0])
+    report = project.report("report", REFERENCES)
+    made = project.numbers()
+    assert {number.interval for number in made} == {"95 % Wilson over 2000 samples"}
+    assert {number.rank_group for number in read_csv(report / "numbers.csv")} == {None}
+    assert "**" not in (report / "leaderboard.md").read_text()
+    assert re.fullmatch(r"\[\d+\.\d, \d+\.\d\]", show_spread(made[0]))
+    assert "95 % Wilson over 2000 samples" in (report / "index.html").read_text()
+
+
+def test_a_number_without_interval_shows_none(make_project: Any) -> None:
+    project = make_project(seeds=[0])
+    made = numbers(
+        project.collect(),
+        lambda values, n: (None, None, "none"),
+        lambda values: dict.fromkeys(values, 1),
+        {},
+    )
+    assert show_spread(made[0]) == ""
+
+
+def test_layers_stand_beside_the_untrained_backbone_of_the_same_layers(project: Project) -> None:
+    rows = {row.number_id: row for row in layer_rows(project.collect())}
+    assert rows["digits/mae/linear/top1"].floor == "random_init_vit"
+    byol = rows["digits/byol/linear/top1"]
+    assert (byol.floor, byol.layer, byol.unit) == ("random_init", "layer4", "fraction")
+    assert byol.floor_value == byol.floor_by_layer["layer4"]
+    assert not any("random_init" in name for name in rows)
+
+
+def test_no_floor_where_layers_differ(make_project: Any) -> None:
+    project = make_project(methods=["random_init", "mae"])
+    assert {(row.floor, row.floor_value) for row in layer_rows(project.collect())} == {("", None)}
+
+
+def test_page_is_well_formed_and_every_link_resolves(report: Path) -> None:
+    page = outline(report)
+    assert len(page.ids) == len(set(page.ids))
+    inside = [link[1:] for link in page.links if link.startswith("#")]
+    assert set(inside) <= set(page.ids)
+    others = {link for link in page.links if not link.startswith("#")}
+    assert all((report / link).is_file() for link in others)
+    assert page.sources == []
+
+
+def test_every_number_has_its_anchor_and_a_link_to_it(report: Path) -> None:
+    page = outline(report)
+    for number in read_csv(report / "numbers.csv"):
+        assert number.id in page.ids
+        assert f"#{number.id}" in page.links
+
+
+def test_page_asks_nothing_of_the_network(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_tables_are_accessible(report: Path) -> None:
+    page = outline(report)
+    count = sum(tag == "table" for tag, _ in page.tags)
+    assert sum(tag == "caption" for tag, _ in page.tags) == count > 0
+    assert all(values.get("scope") in ("col", "row") for tag, values in page.tags if tag == "th")
+    assert all(values.get("aria-label") for tag, values in page.tags if tag == "svg")
+
+
+def test_page_shows_provenance_and_reference(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert "sslbench verify digits/byol/linear/top1 --recompute" in text
+    assert "python -m stages.probe --method byol --seed 1" in text
+    assert "1" * 32 + "  data/digits" in text
+    assert "0" * 32 + "  requirements.lock" in text
+    assert "not recorded" not in text
+    assert "Table 1, &lt;made up&gt;" in text
+
+
+def test_names_are_escaped_everywhere(make_project: Any) -> None:
+    # No slash: a method is one part of a record's path.
+    name = "<script>alert(1)&'\""
+    project = make_project(methods=["random_init", name])
+    report = project.report("report", REFERENCES)
+    page = outline(report)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert all(re.fullmatch(r"[\w/@.%~-]+", identity) for identity in page.ids)
+    assert "<script" not in (report / "leaderboard.md").read_text()
+    for figure in (report / "figures").glob("*.svg"):
+        ET.parse(figure)
+        assert "<script" not in figure.read_text()
+
+
+def test_figures_are_sound_and_old_ones_go(project: Project, report: Path) -> None:
+    names = {path.name for path in (report / "figures").iterdir()}
+    assert names == {
+        "training_loss.svg",
+        "health_feature_std.svg",
+        "health_effective_rank.svg",
+        "forest_scenes.svg",
+        "forest_digits.svg",
+        "layers_scenes.svg",
+        "layers_digits.svg",
+    }
+    for name in names:
+        assert "nan" not in (report / "figures" / name).read_text()
+        assert ET.parse(report / "figures" / name).getroot().tag.endswith("svg")
+    (report / "figures" / "forest_gone.svg").write_text("<svg/>")
+    project.report("report", REFERENCES)
+    assert not (report / "figures" / "forest_gone.svg").exists()
+
+
+def test_untrained_rows_and_single_epochs_draw_nothing_wrong(project: Project) -> None:
+    for seed in range(3):
+        project.edit(f"metrics/scenes/pretrain/random_init/seed{seed}.json", history=[])
+        one = [{"epoch": 0, "loss": None, "health": None}, {"epoch": 1, "loss": 2.0}]
+        project.edit(f"metrics/scenes/pretrain/byol/seed{seed}.json", history=one)
+    panels = curve_panels(project.collect().pretraining, "loss")
+    assert "random_init" not in panels
+    assert "<circle" in panels["byol"].body
+    assert "byol" not in curve_panels(project.collect().pretraining, "feature_std")
+
+
+def test_leaderboards_mark_the_best_group_but_no_baseline(report: Path) -> None:
+    markdown = (report / "leaderboard.md").read_text()
+    assert re.search(r"\| \*supervised\* \| \d", markdown)
+    assert "95 % t over 3 seeds" in markdown
+    assert re.search(r"\*\*\d+\.\d ± \d+\.\d\*\*", markdown)
+    text = leaderboard_text(read_csv(report / "numbers.csv"))
+    starred = {line.split()[0] for line in text.splitlines() if re.search(r"\d \*", line)}
+    assert starred
+    assert not starred & {"supervised", "random_init", "random_init_vit"}
+    rows = [line for line in text.splitlines() if line.startswith("  ")]
+    assert max(map(len, rows)) <= 80
+
+
+def test_a_baseline_is_never_marked_as_best_even_in_the_best_group(project: Project) -> None:
+    made = project.numbers()
+    column = [
+        replace(n, rank_group=1) for n in made if (n.dataset, n.protocol) == ("digits", "knn")
+    ]
+    marked = {number.method for number in column if is_best(number, column)}
+    assert marked == {"simclr", "byol", "mae"}
+
+
+def test_read_csv_refuses_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    with pytest.raises(UserError, match="file not found"):
+        read_csv(path)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"not a numbers\.csv"):
+        read_csv(path)

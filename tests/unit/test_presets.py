@@ -1,0 +1,80 @@
+import pytest
+import yaml
+
+from sslbench import params, presets
+from sslbench.commands._schema import validate
+from sslbench.errors import UserError
+
+NAMES = presets.presets()
+
+
+def test_the_presets_that_users_were_promised_are_there():
+    promised = {"default", "smoke", "cifar10_cpu", "cifar10", "imagenette", "folder"}
+    assert promised <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_composes_and_fits_the_schema(name):
+    text = presets.compose(name)
+    validate(yaml.safe_load(text), name)
+    assert text == presets.compose(name), "deterministic"
+
+
+def test_the_committed_params_are_the_default_preset(root):
+    assert (root / "params.yaml").read_text() == presets.compose("default"), (
+        "run `sslbench compose default`"
+    )
+
+
+def test_a_change_is_applied():
+    text = presets.compose("default", ["pretrain.epochs=3", "grid.methods=[simclr]"])
+    values = yaml.safe_load(text)
+    assert values["pretrain"]["epochs"] == 3
+    assert list(values["methods"]) == ["simclr"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "says"),
+    [
+        ("nope", [], "unknown preset 'nope'"),
+        ("default", ["pretrain.epoch=3"], "no key 'pretrain.epoch'"),
+        ("default", ["pretrain.epochs"], "is not key=value"),
+        ("default", ["grid.methods=[nope]"], "no block recipes.nope"),
+        ("default", ["grid.source=nope"], "no block data.nope"),
+    ],
+)
+def test_mistakes_are_one_line(preset, changes, says):
+    with pytest.raises(UserError) as error:
+        presets.compose(preset, changes)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("pretrain.epochs", "many", "pretrain.epochs: 'many' is not of type 'integer'"),
+        ("methods.simclr.temperature", None, "methods.simclr.temperature"),
+        ("data.scenes.train", "all", "data.scenes.train"),
+    ],
+)
+def test_the_schema_names_the_keys_path(key, value, says):
+    values = yaml.safe_load(presets.compose("default"))
+    *path, last = key.split(".")
+    params.select(values, ".".join(path))[last] = value
+    with pytest.raises(UserError, match=says.replace(".", r"\.")):
+        validate(values, "params.yaml")
+
+
+def test_the_schema_refuses_an_unknown_key():
+    values = yaml.safe_load(presets.compose("default"))
+    values["methods"]["simclr"]["temprature"] = 0.1
+    with pytest.raises(UserError, match="temprature"):
+        validate(values, "params.yaml")
+
+
+def test_generated_files_are_current(root):
+    from sslbench.commands import docs
+
+    assert (root / docs.SCHEMA).read_text() == docs.schema_text(), "run `make docs`"
+    assert (root / docs.METHODS_PAGE).read_text() == docs.methods_page(), "run `make docs`"

@@ -1,0 +1,44 @@
+# Path patterns and wildcard constraints; no logic. Code dependencies come from dvc.yaml.
+from sslbench import pipeline
+from sslbench.params import select
+
+GRID = config["grid"]
+SOURCE = GRID["source"]
+SPLITS = ("train", "val", "test")
+CHECKPOINT = "runs/{method}/seed{seed}/checkpoint"
+FEATURES = "runs/{method}/seed{seed}/features/{dataset}"
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    method="[a-z0-9_]+",
+    protocol="[a-z0-9_]+",
+    seed="[0-9]+",
+
+
+def cell_of(stage, wildcards):
+    return pipeline.find_by_item(stage, dict(wildcards.items()))
+
+
+def code(stage):
+    return lambda wildcards: [d for d in cell_of(stage, wildcards).deps if d.endswith(".py")]
+
+
+def packages(stage):
+    """Return every file of the folders of code that a stage depends on."""
+    return lambda wildcards: pipeline.folder_files(cell_of(stage, wildcards))
+
+
+def slice_of(stage):
+    """Return the slices of params.yaml that a cell may read: the trigger for a re-run."""
+    return lambda wildcards: {k: select(config, k) for k in cell_of(stage, wildcards).params}
+
+
+def records(protocols):
+    return expand(
+        "metrics/{dataset}/{protocol}/{method}/seed{seed}.json",
+        dataset=GRID["targets"],
+        protocol=protocols,
+        method=GRID["methods"],
+        seed=GRID["seeds"],
+    )

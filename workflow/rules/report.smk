@@ -1,0 +1,28 @@
+rule report:
+    input:
+        records(GRID["probes"] + GRID["transfers"]),
+        expand("metrics/{dataset}/prepare.json", dataset=GRID["datasets"]),
+        expand(
+            f"metrics/{SOURCE}/pretrain/{{method}}/seed{{seed}}.json",
+            method=GRID["methods"],
+            seed=GRID["seeds"],
+        ),
+        expand(
+            "metrics/{dataset}/extract/{method}/seed{seed}.json",
+            dataset=GRID["targets"],
+            method=GRID["methods"],
+            seed=GRID["seeds"],
+        ),
+        code=code("report"),
+        packages=packages("report"),
+    output:
+        "report/numbers.csv",
+        "report/leaderboard.md",
+        "report/index.html",
+        "report/provenance.json",
+        directory("report/figures"),
+    params:
+        slice=slice_of("report"),
+    threads: config["compute"]["report_threads"]
+    shell:
+        "python -m stages.report --metrics metrics --out report"
