@@ -7,7 +7,6 @@ PYTHON ?= python3
 VENV ?= $(or $(SSLBENCH_VENV),.venv)
 READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-export PYTHONDONTWRITEBYTECODE ?=
 SNAKEMAKE := snakemake --profile workflow/profiles/local
 
 .PHONY: help setup reproduce snakemake sync test test-fast smoke golden lint format types layers \
@@ -39,13 +38,13 @@ sync: setup  ## after `dvc repro` or `dvc pull`: let Snakemake accept what is th
 	@python -m sslbench.cli sync snakemake
 
 test: setup  ## the whole suite
-	python -m pytest -n 2 --dist worksteal tests
+	python -m pytest -n 2 --dist loadgroup tests
 
 test-fast: setup  ## without the slow ones
-	python -m pytest -n 2 --dist worksteal -m "not slow" tests
+	python -m pytest -n 2 --dist loadgroup -m "not slow" tests
 
 smoke: setup  ## the smoke grid through both engines, from nothing, compared
-	python -m pytest -m "slow" tests/golden/test_pipeline.py
+	python -m pytest tests/golden/test_pipeline.py
 
 golden: setup  ## rewrite the golden files; review the diff like code
 	python -m tests.golden.regenerate

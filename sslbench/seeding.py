@@ -41,7 +41,8 @@ def seed_torch(seed: int, threads: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (libraries draw from the global generator)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Not use_deterministic_algorithms: that one imports the compiler, two seconds for every cell.
+    torch.set_deterministic_debug_mode("warn")
     # Filling fresh memory with NaN costs time and changes no result of a correct kernel.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()

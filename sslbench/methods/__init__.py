@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 # Files of shared parts; every other file in this folder is a method.
-PARTS = ("__init__", "base", "teacher", "memory", "clustering", "inpainting", "masked_autoencoder")
+PARTS = ("__init__", "base", "clustering", "inpainting", "memory", "teacher", "untrained")
 
 
 def names() -> list[str]:

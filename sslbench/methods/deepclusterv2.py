@@ -1,7 +1,4 @@
-"""DeepCluster-v2: predict the cluster an image fell into; clusters are redrawn every epoch.
-
-Each view has a bank of last epoch's projections, addressed by image. Before an epoch spherical
-k-means turns the banks into prototype sets, which stand still while the network learns them.
+"""DeepCluster-v2: predict the cluster of last epoch's projection; k-means redraws them each epoch.
 
 Paper    Caron et al. 2020, https://arxiv.org/abs/2006.09882, appendix C ("DeepCluster-v2")
 Code     https://github.com/facebookresearch/swav/blob/04b8f4310a21ddd92af7e2b8f2ea2ef501ce7158/main_deepclusterv2.py

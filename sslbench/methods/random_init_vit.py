@@ -8,8 +8,8 @@ Differs  nothing
 
 from __future__ import annotations
 
-from sslbench.methods.random_init import Params, RandomInit
+from sslbench.methods.untrained import Params, Untrained
 
 __all__ = ["METHOD", "Params"]
 
-METHOD = RandomInit
+METHOD = Untrained

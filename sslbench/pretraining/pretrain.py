@@ -16,7 +16,6 @@ from sslbench.data.store import Dataset, DatasetInfo, Split
 from sslbench.errors import UserError
 from sslbench.methods.base import DataInfo, Method
 from sslbench.pretraining.feed import Feed
-from sslbench.pretraining.loop import Loop
 from sslbench.pretraining.settings import Budget, Recipe
 
 
@@ -92,6 +91,9 @@ def _train(
     split: Split,
     report: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
+    # Imported here: methods that do not train need not pay for Fabric (5 s).
+    from sslbench.pretraining.loop import Loop
+
     device = torch.device(request.device)
     feed = Feed(split, budget.image_size, device)
     if len(feed) < budget.batch_size:

@@ -1,10 +1,12 @@
 """Caching is right only if a stage's declared code covers all the code that it can import."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from sslbench import pipeline
+from sslbench import methods, pipeline, presets
 from tests.architecture import source
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +34,14 @@ def _dynamic(cell):
 
 def _one_cell_per_kind():
     """Return a cell of each stage for each method and protocol, over all that exist."""
+    everything = [f"grid.methods=[{', '.join(methods.names())}]", "grid.transfers=[finetune]"]
     seen = {}
-    for cell in pipeline.cells(ROOT):
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy2(ROOT / "dvc.yaml", folder)
+        text = presets.compose("default", everything, ROOT / "conf")
+        (Path(folder) / "params.yaml").write_text(text)
+        graph = pipeline.cells(Path(folder))
+    for cell in graph:
         key = (cell.stage, cell.item.get("method"), cell.item.get("protocol"))
         seen.setdefault(key, cell)
     return list(seen.values())

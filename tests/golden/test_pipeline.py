@@ -1,0 +1,264 @@
+"""The whole pipeline, for real, in a copy of the tree: both engines, sharing, checks, recompute."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslbench import pipeline, provenance
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "requirements.lock")
+RESULTS = ("data", "runs", "metrics", "report")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+
+
+def run(folder, *command, check=True, tracking="off"):
+    """Run a tool of this interpreter in a folder; return what it did."""
+    environment = {**os.environ, "SSLBENCH_TRACKING": tracking}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert not check or done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done
+
+
+def snakemake(folder, *arguments, **options):
+    return run(folder, "snakemake", "--profile", "workflow/profiles/local", *arguments, **options)
+
+
+def sslbench(folder, *arguments, **options):
+    return run(folder, sys.executable, "-m", "sslbench.cli", *arguments, **options)
+
+
+def checkout(folder):
+    for name in PARTS:
+        source, target = ROOT / name, folder / name
+        if source.is_dir():
+            skip = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, target, ignore=skip)
+        else:
+            shutil.copy2(source, target)
+    for name in (".dvcignore", ".gitignore"):
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / ".dvc").mkdir()
+    shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    sslbench(folder, "compose", "smoke")
+    for command in (["init", "-q"], ["add", "-A"]):
+        run(folder, "git", *command)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    run(folder, "git", *identity, "commit", "-qm", "smoke")
+    return folder
+
+
+def hashes(folder):
+    files = (p for name in RESULTS for p in sorted((folder / name).rglob("*")) if p.is_file())
+    return {
+        p.relative_to(folder).as_posix(): provenance.md5(p)
+        for p in files
+        if p.name != ".snakemake_timestamp"
+    }
+
+
+@pytest.fixture(scope="module")
+def by_dvc(tmp_path_factory):
+    """A copy that DVC ran, with tracking."""
+    folder = checkout(tmp_path_factory.mktemp("dvc"))
+    run(folder, "dvc", "repro", "-q", tracking="on")
+    sslbench(folder, "publish")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_snakemake(tmp_path_factory):
+    """A copy that Snakemake ran, and DVC then recorded."""
+    folder = checkout(tmp_path_factory.mktemp("snakemake"))
+    snakemake(folder)
+    sslbench(folder, "sync", "dvc")
+    return folder
+
+
+def test_both_engines_write_the_same_bytes(by_dvc, by_snakemake):
+    assert hashes(by_dvc) == hashes(by_snakemake)
+
+
+def test_the_report_has_a_row_for_every_method_and_protocol(by_dvc):
+    with (by_dvc / "report/numbers.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    found = {(r["method"], r["protocol"]) for r in rows if r["metric"] == "top1"}
+    methods, protocols = ("random_init", "rotation"), ("knn", "linear")
+    assert found == {(m, p) for m in methods for p in protocols}
+    assert all(float(r["ci_low"]) <= float(r["value"]) <= float(r["ci_high"]) for r in rows)
+    assert all(len(r["fingerprints"].split(";")) == 2 for r in rows)
+
+
+def test_a_second_run_does_nothing_in_either_engine(by_dvc, by_snakemake):
+    assert "Running stage" not in run(by_dvc, "dvc", "repro").stdout
+    assert "Running stage" not in run(by_snakemake, "dvc", "repro").stdout
+    assert "Nothing to be done" in snakemake(by_snakemake, "-n").stdout
+
+
+def test_snakemake_accepts_what_dvc_made(by_dvc):
+    sslbench(by_dvc, "sync", "snakemake")
+    assert "Nothing to be done" in snakemake(by_dvc, "-n").stdout
+    assert run(by_dvc, "dvc", "status", "-q").returncode == 0
+
+
+def test_dvc_lock_alone_gives_every_fingerprint(by_dvc):
+    locked = provenance.lock(by_dvc)
+    for cell in pipeline.cells(by_dvc):
+        if cell.record:
+            record = json.loads((by_dvc / cell.record).read_text())
+            from_lock = provenance.fingerprint_from_lock(cell.name, locked[cell.name])
+            assert record["fingerprint"] == from_lock
+
+
+def test_one_edited_parameter_reruns_one_chain(by_dvc, tmp_path):
+    shutil.copytree(by_dvc, tmp_path / "copy", symlinks=True)
+    folder = tmp_path / "copy"
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("k: [5, 20, 100]", "k: [5, 20]"))
+    out = run(folder, "dvc", "repro").stdout
+    ran = {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
+    assert {name.rsplit("-", 1)[-1] for name in ran} == {"knn", "report"}
+    assert len(ran) == 5
+
+
+def test_mlflow_holds_one_nested_run_per_stage(by_dvc):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{by_dvc / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("sslbench")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    stages = [r for r in runs if "sslbench.fingerprint" in r.data.tags]
+    assert len(stages) == len(pipeline.cells(by_dvc))
+    assert all(r.info.status == "FINISHED" for r in stages)
+    by_id = {r.info.run_id: r for r in runs}
+    trained = next(r for r in stages if r.data.tags["sslbench.cell"] == "pretrain@rotation-0")
+    seed = by_id[trained.data.tags["mlflow.parentRunId"]]
+    assert seed.data.tags["sslbench.node"] == "rotation/seed0"
+    method = by_id[seed.data.tags["mlflow.parentRunId"]]
+    assert method.data.tags["sslbench.node"] == "rotation"
+    assert len(client.get_metric_history(trained.info.run_id, "loss")) == 2
+    assert trained.data.params["recipes.rotation.optimizer.name"] == "adamw"
+    assert trained.inputs.dataset_inputs[0].dataset.digest == provenance.md5(
+        by_dvc / "data/scenes/train.arrow"
+    )
+    assert "system/stage_peak_rss_mib" in trained.data.metrics
+
+
+def test_publish_brings_back_a_deleted_store_and_twice_is_once(by_dvc):
+    (by_dvc / "mlflow.db").unlink()
+    assert "15 runs made" in sslbench(by_dvc, "publish").stdout
+    assert "0 runs made, 15 were there" in sslbench(by_dvc, "publish").stdout
+
+
+def test_trace_reaches_from_a_number_to_the_data(by_dvc):
+    out = sslbench(by_dvc, "trace", "scenes/rotation/linear/top1", "--json").stdout
+    traced = json.loads(out)
+    names = [cell["cell"] for cell in traced["cells"]]
+    assert names[0] == "prepare@scenes"
+    assert {"pretrain@rotation-0", "extract@rotation-1-scenes"} <= set(names)
+    assert traced["git"]["commit"]
+    assert all(traced["mlflow"].values())
+
+
+def test_a_wrong_id_is_one_line_with_the_ids_alike(by_dvc):
+    done = sslbench(by_dvc, "trace", "scenes/rotation/linear/top2", check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "alike: scenes/rotation/linear/top1" in done.stderr
+
+
+def test_verify_is_content_and_recomputes_bit_for_bit(by_dvc):
+    done = sslbench(by_dvc, "verify", "scenes/rotation/knn/top1", "--recompute")
+    assert "identical, bit for bit" in done.stdout
+
+
+def _edit_metric(folder):
+    path = folder / "metrics/scenes/knn/rotation/seed0.json"
+    record = json.loads(path.read_text())
+    record["measurements"][0]["value"] = 0.99
+    path.write_text(json.dumps(record))
+    return "is not what dvc.lock records"
+
+
+def _edit_report(folder):
+    path = folder / "report/numbers.csv"
+    lines = path.read_text().splitlines()
+    cells = lines[1].split(",")
+    cells[6] = "0.990000"
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
+    return "its records say"
+
+
+def _edit_checkpoint(folder):
+    path = folder / "runs/rotation/seed0/checkpoint/backbone.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(bytes(content))
+    return "is not the file that the cell wrote"
+
+
+def _edit_code(folder):
+    path = folder / "sslbench/evaluation/protocols/knn.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    return "changed since it ran"
+
+
+def _lose_a_file(folder):
+    (folder / "data/scenes/train.arrow").unlink()
+    return "is missing"
+
+
+@pytest.mark.parametrize(
+    "damage", [_edit_metric, _edit_report, _edit_checkpoint, _edit_code, _lose_a_file]
+)
+def test_verify_catches(by_dvc, tmp_path, damage):
+    shutil.copytree(by_dvc, tmp_path / "copy", symlinks=True)
+    says = damage(tmp_path / "copy")
+    done = sslbench(tmp_path / "copy", "verify", check=False)
+    assert done.returncode == 1
+    assert says in done.stdout
+
+
+def _stray(folder):
+    source = folder / "metrics/scenes/knn/rotation/seed0.json"
+    shutil.copy2(source, source.with_name("seed7.json"))
+    return "seed7.json"
+
+
+def _missing(folder):
+    (folder / "metrics/scenes/knn/rotation/seed0.json").unlink()
+    return "metrics/scenes/knn/rotation/seed0.json"
+
+
+@pytest.mark.parametrize("damage", [_stray, _missing, _edit_code, _edit_checkpoint])
+def test_the_report_refuses(by_dvc, tmp_path, damage):
+    shutil.copytree(by_dvc, tmp_path / "copy", symlinks=True)
+    folder = tmp_path / "copy"
+    says = damage(folder)
+    command = [sys.executable, "-m", "stages.report", "--metrics", "metrics", "--out", "report"]
+    done = run(folder, *command, check=False)
+    assert done.returncode
+    assert done.stderr.count("\n") == 1, "one line"
+    if damage in (_stray, _missing):
+        assert says in done.stderr
+    assert ";" in done.stderr, "says the mend"
+
+
+def test_sync_refuses_to_bless_stale_numbers(by_snakemake, tmp_path):
+    shutil.copytree(by_snakemake, tmp_path / "copy", symlinks=True)
+    folder = tmp_path / "copy"
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("k: [5, 20, 100]", "k: [5, 20]"))
+    done = sslbench(folder, "sync", "dvc", check=False)
+    assert done.returncode == 2
+    assert "Snakemake has work left" in done.stderr
