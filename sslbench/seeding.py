@@ -28,8 +28,6 @@ def pin_threads(threads: int) -> None:
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    # Waiting threads sleep instead of spinning: on a shared machine, spinning starves the others.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def seed_torch(seed: int, threads: int) -> None:
