@@ -19,23 +19,25 @@ $(READY): requirements.lock
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing requirements.lock into $(VENV) (some minutes, once)"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m sslbench.cli "$$@"\n' > $(VENV)/bin/sslbench
+	@chmod +x $(VENV)/bin/sslbench
 	@touch $@
 
 setup: $(READY)  ## .venv from the lock, nothing else
 
 reproduce: setup  ## the default grid through DVC, then the leaderboard and where the report is
 	dvc repro
-	@python -m sslbench.cli publish
-	@python -m sslbench.cli leaderboard
+	@sslbench publish
+	@sslbench leaderboard
 
 snakemake: setup  ## the same grid through Snakemake, in parallel, then recorded in DVC
 	$(SNAKEMAKE)
-	@python -m sslbench.cli sync dvc
-	@python -m sslbench.cli publish
-	@python -m sslbench.cli leaderboard
+	@sslbench sync dvc
+	@sslbench publish
+	@sslbench leaderboard
 
 sync: setup  ## after `dvc repro` or `dvc pull`: let Snakemake accept what is there
-	@python -m sslbench.cli sync snakemake
+	@sslbench sync snakemake
 
 test: setup  ## the whole suite
 	python -m pytest -n 2 --dist loadgroup tests
@@ -66,10 +68,10 @@ layers: setup  ## imports point down only
 	lint-imports
 
 docs: setup  ## rewrite the generated pages and the schema
-	python -m sslbench.cli docs
+	sslbench docs
 
 ui: setup  ## MLflow on the local store
-	@python -m sslbench.cli publish
+	@sslbench publish
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
 bench: setup  ## the fixed cost of a cell, measured

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 EXPERIMENT = "sslbench"
-LOCAL_URI = "sqlite:///mlflow.db"
+DATABASE = Path("mlflow.db")
 FINGERPRINT = "sslbench.fingerprint"
 NODE = "sslbench.node"
 LOCK = Path("logs/mlflow.lock")
@@ -19,7 +19,8 @@ LOCK = Path("logs/mlflow.lock")
 
 def uri() -> str:
     """Return the store's address: MLFLOW_TRACKING_URI, else sqlite in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI", LOCAL_URI)
+    # Absolute: mlflow caches its connections by address.
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
 
 
 @contextmanager
@@ -206,4 +207,4 @@ class Store:
 
 def exists() -> bool:
     """Whether a store can be asked without creating one."""
-    return uri() != LOCAL_URI or Path("mlflow.db").exists()
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or DATABASE.exists()

@@ -1,0 +1,83 @@
+"""Journals into a real sqlite store: live, after a crash, and twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslbench.tracking import journal, recorder, store
+
+pytestmark = pytest.mark.slow
+
+START = {
+    "cell": "pretrain@simclr-0",
+    "stage": "prepare",
+    "item": {"method": "simclr", "seed": 0},
+    "command": "python -m stages.pretrain",
+    "fingerprint": "f" * 64,
+    "params": {"pretrain": {"epochs": 2}},
+    "git": {"commit": "abc", "dirty_diff_sha256": None},
+    "deps": {"data/scenes/train.arrow": "0" * 32},
+}
+
+
+def with_library():
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+def test_a_journal_becomes_one_nested_run_and_twice_is_once(folder):
+    mirror = store.Store()
+    for _ in range(2):
+        book = journal.Journal(START)
+        book.metrics({"loss": 2.0}, 0)
+        book.metrics({"loss": 1.0}, 1)
+        book.finish("FINISHED", record=None, system={"system/stage_wall_seconds": 3.0})
+        assert recorder.drain(mirror, until_quiet=False) == 1
+    assert list((folder / "logs/journal").iterdir()) == []
+    runs = mirror.client.search_runs([mirror.experiment])
+    assert len(runs) == 3, "the method, its seed, the stage"
+    run = mirror.find(store.FINGERPRINT, "f" * 64)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["pretrain.epochs"] == "2"
+    assert run.data.tags["mlflow.source.git.commit"] == "abc"
+    assert {m.value for m in mirror.client.get_metric_history(run.info.run_id, "loss")} == {1, 2}
+
+
+def test_a_killed_writer_leaves_a_killed_run(folder):
+    code = (
+        "import json, os; from sslbench.tracking.journal import Journal;"
+        f"Journal(json.loads({json.dumps(json.dumps(START))})).metrics({{'loss': 1.0}}, 0);"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, cwd=folder, env=with_library())
+    mirror = store.Store()
+    recorder.drain(mirror, until_quiet=False)
+    assert mirror.find(store.FINGERPRINT, "f" * 64).info.status == "KILLED"
+
+
+def test_a_half_written_line_is_left_for_later(folder):
+    book = journal.Journal(START)
+    with book.path.open("a") as handle:
+        handle.write('{"event": "met')
+    tail = recorder.Tail(book.path)
+    assert tail.replay(store.Store()) is False, "the writer lives, nothing is lost"
+    assert book.path.exists()
+
+
+def test_only_one_recorder_works_at_a_time(folder):
+    with (
+        store.locked(recorder.RECORDER_LOCK),
+        store.locked(recorder.RECORDER_LOCK, wait=False) as m,
+    ):
+        assert m is False
