@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sslbench import params, pipeline
 from sslbench.commands._listing import describe_listing, show
+from sslbench.data.torchvision_sets import SETS
 from sslbench.presets import CONF
 
 describe = describe_listing
@@ -20,7 +21,8 @@ def execute(arguments: argparse.Namespace) -> int:
     path = Path(pipeline.PARAMS)
     used = params.load(path)["grid"]["datasets"] if path.exists() else []
     rows = []
-    for file in sorted((CONF / "data").glob("*.yaml")):
+    files = sorted((CONF / "data").glob("*.yaml"))
+    for file in files:
         for name, block in params.load(file).items():
             rows.append(
                 {
@@ -30,5 +32,11 @@ def execute(arguments: argparse.Namespace) -> int:
                     "block": f"data/{file.stem}",
                 }
             )
+    named = {params.load(f).get(n, {}).get("name") for f in files for n in params.load(f)}
+    rows += [
+        {"name": name, "kind": "torchvision", "status": "available", "block": "kind: torchvision"}
+        for name in SETS
+        if name not in named
+    ]
     show(rows, as_json=arguments.json)
     return 0
