@@ -20,23 +20,21 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print them."""
     path = Path(pipeline.PARAMS)
     used = params.load(path)["grid"]["datasets"] if path.exists() else []
-    rows = []
-    files = sorted((CONF / "data").glob("*.yaml"))
-    for file in files:
-        for name, block in params.load(file).items():
-            rows.append(
-                {
-                    "name": name,
-                    "kind": block["kind"],
-                    "status": "in the grid" if name in used else "available",
-                    "block": f"data/{file.stem}",
-                }
-            )
-    named = {params.load(f).get(n, {}).get("name") for f in files for n in params.load(f)}
+    rows = [
+        {
+            "name": name,
+            "kind": block["kind"],
+            "status": "in the grid" if name in used else "available",
+            "block": f"conf/data/{file.stem}.yaml",
+        }
+        for file in sorted((CONF / "data").glob("*.yaml"))
+        for name, block in params.load(file).items()
+    ]
+    there = {row["name"] for row in rows}
     rows += [
-        {"name": name, "kind": "torchvision", "status": "available", "block": "kind: torchvision"}
+        {"name": name, "kind": "torchvision", "status": "available", "block": "copy cifar10's"}
         for name in SETS
-        if name not in named
+        if name not in there
     ]
     show(rows, as_json=arguments.json)
     return 0

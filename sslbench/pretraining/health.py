@@ -56,6 +56,14 @@ def effective_rank(features: Tensor) -> float:
     return float(torch.exp(-(share * share.log()).sum()))
 
 
+def measure(features: Tensor) -> dict[str, float]:
+    """Return the health figures of (batch, dim) features of un-augmented images."""
+    return {
+        "feature_std": feature_std(features.float()),
+        "effective_rank": effective_rank(features.float()),
+    }
+
+
 def collapse_warning(health: dict[str, float], method: str, epoch: int) -> str | None:
     """Return a sentence if the features look collapsed, else None."""
     spread, rank = health["feature_std"], health["effective_rank"]

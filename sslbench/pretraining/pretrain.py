@@ -15,6 +15,7 @@ from sslbench.backbones.model_info import ModelInfo
 from sslbench.data.store import Dataset, DatasetInfo, Split
 from sslbench.errors import UserError
 from sslbench.methods.base import DataInfo, Method
+from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.feed import Feed
 from sslbench.pretraining.settings import Budget, Recipe
 
@@ -102,19 +103,17 @@ def _train(
             where="pretrain.batch_size",
             mend="lower it, or use more images",
         )
-    loop = Loop(
-        name=request.name,
-        method=method,
+    batches = Batches(
         feed=feed,
+        method=method,
+        image_size=budget.image_size,
         mean=torch.tensor(info.mean, device=device),
         std=torch.tensor(info.std, device=device),
-        budget=budget,
-        recipe=recipe,
+        size=budget.batch_size,
         seed=request.seed,
         device=device,
-        scratch=request.scratch,
-        report=report,
     )
+    loop = Loop(request.name, method, batches, budget, recipe, request.scratch, report)
     return loop.run()
 
 

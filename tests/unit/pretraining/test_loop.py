@@ -9,6 +9,8 @@ import torch
 from sslbench import params
 from sslbench.errors import UserError
 from sslbench.pretraining import checkpoint, optimizers
+from sslbench.pretraining.batches import Batches
+from sslbench.pretraining.loop import Loop
 from sslbench.pretraining.settings import Budget, OptimizerSettings, Recipe
 from tests.contract import harness
 
@@ -40,22 +42,22 @@ class Images:
 
 
 def loop(tmp_path, name="simclr", rows=None, **changes):
-    from sslbench.pretraining.loop import Loop
-
     clip = changes.pop("gradient_clip", None)
-    return Loop(
-        name=name,
-        method=harness.build_method(name),
+    budget = dataclasses.replace(BUDGET, **changes)
+    method = harness.build_method(name)
+    batches = Batches(
         feed=Images(),
+        method=method,
+        image_size=budget.image_size,
         mean=harness.MEAN,
         std=harness.STD,
-        budget=dataclasses.replace(BUDGET, **changes),
-        recipe=Recipe(backbone={}, optimizer=ADAM, warmup_fraction=0.1, gradient_clip=clip),
+        size=budget.batch_size,
         seed=0,
         device=torch.device("cpu"),
-        scratch=tmp_path / "scratch",
-        report=(rows if rows is not None else []).append,
     )
+    recipe = Recipe(backbone={}, optimizer=ADAM, warmup_fraction=0.1, gradient_clip=clip)
+    report = (rows if rows is not None else []).append
+    return Loop(name, method, batches, budget, recipe, tmp_path / "scratch", report)
 
 
 def weights(made):
@@ -101,9 +103,9 @@ def test_accumulation_steps_once_per_batch_on_the_mean_gradient(tmp_path):
 
     made.method.forward = spy
     made.run()
-    assert sizes == [4, 4] * made.steps_per_epoch
+    assert sizes == [4, 4] * made.batches.per_epoch
     steps = {int(s["step"]) for s in made.optimizers["main"].state_dict()["state"].values()}
-    assert steps == {made.steps_per_epoch}
+    assert steps == {made.batches.per_epoch}
 
 
 def test_bf16_trains_and_keeps_fp32_weights(tmp_path):

@@ -1,0 +1,77 @@
+"""Batches as a method sees them: views of images, their index, a random stream, granted labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sslbench import seeding
+from sslbench.methods.base import Method, ViewBatch
+from sslbench.pretraining.feed import Feed
+from sslbench.views.apply import make_views, plain
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Makes batches of one feed for one method.
+
+    Attributes:
+        feed: the train split.
+        method: says which views, and whether labels are granted.
+        image_size: side of the views in pixels, unless a view has its own.
+        mean, std: (channel,) of the train split, for images in [0, 1].
+        size: images per batch.
+        seed: every stream is made from it and a name, so none needs saving.
+        device: where batches live.
+    """
+
+    feed: Feed
+    method: Method
+    image_size: int
+    mean: Tensor
+    std: Tensor
+    size: int
+    seed: int
+    device: torch.device
+
+    @property
+    def per_epoch(self) -> int:
+        """Whole batches in one pass; the short rest is dropped."""
+        return len(self.feed) // self.size
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """Return the epoch's batches as indices, each (size,), in shuffled order."""
+        stream = seeding.generator(self.seed, f"order/{epoch}")
+        shuffled = torch.randperm(len(self.feed), generator=stream)
+        return list(torch.split(shuffled[: self.per_epoch * self.size], self.size))
+
+    def make(self, index: Tensor, stream: torch.Generator) -> ViewBatch:
+        """Return the batch of (batch,) indices."""
+        index = index.to(self.device)
+        images = self.feed.images(index)
+        views = make_views(self.method.views, images, self.image_size, self.mean, self.std, stream)
+        granted = self.method.needs.labels != "none"
+        return ViewBatch(views, index, stream, self.feed.labels[index] if granted else None)
+
+    def plain(self, count: int) -> Tensor:
+        """Return the first images of the split, un-augmented (at most `count`)."""
+        index = torch.arange(min(count, len(self.feed)))
+        return plain(self.feed.images(index), self.mean, self.std)
+
+    def extract(self, function: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        """Apply a function of a batch's training views to the whole split, in index order."""
+        stream = self.stream("extract")
+        was_training = self.method.training
+        self.method.eval()
+        with torch.no_grad():
+            chunks = torch.split(torch.arange(len(self.feed)), self.size)
+            found = [function(self.make(chunk, stream).views) for chunk in chunks]
+        self.method.train(was_training)
+        return torch.cat(found)
+
+    def stream(self, name: str) -> torch.Generator:
+        """Return the named random stream on the device."""
+        return seeding.generator(self.seed, name, str(self.device))
