@@ -181,6 +181,22 @@ def test_verify_is_content_and_recomputes_bit_for_bit(by_dvc):
     assert "identical, bit for bit" in done.stdout
 
 
+def test_a_colleague_gets_every_number_without_running_a_stage(by_dvc, tmp_path):
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    run(by_dvc, "dvc", "remote", "add", "-f", "-d", "--local", "team", str(remote))
+    run(by_dvc, "dvc", "push", "-q")
+    clone.mkdir()
+    checkout(clone)
+    shutil.copy2(by_dvc / "dvc.lock", clone / "dvc.lock")
+    run(clone, "dvc", "remote", "add", "-d", "--local", "team", str(remote))
+    run(clone, "dvc", "pull", "-q")
+    assert hashes(clone) == hashes(by_dvc)
+    assert "Running stage" not in run(clone, "dvc", "repro").stdout
+    sslbench(clone, "sync", "snakemake")
+    assert "Nothing to be done" in snakemake(clone, "-n").stdout
+    assert "15 runs made" in sslbench(clone, "publish").stdout
+
+
 def _edit_metric(folder):
     path = folder / "metrics/scenes/knn/rotation/seed0.json"
     record = json.loads(path.read_text())

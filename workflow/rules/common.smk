@@ -21,7 +21,9 @@ def cell_of(stage, wildcards):
 
 
 def code(stage):
-    return lambda wildcards: [d for d in cell_of(stage, wildcards).deps if d.endswith(".py")]
+    return lambda wildcards: [
+        d for d in cell_of(stage, wildcards).deps if d.endswith(".py")
+    ]
 
 
 def packages(stage):
@@ -31,7 +33,9 @@ def packages(stage):
 
 def slice_of(stage):
     """Return the slices of params.yaml that a cell may read: the trigger for a re-run."""
-    return lambda wildcards: {k: select(config, k) for k in cell_of(stage, wildcards).params}
+    return lambda wildcards: {
+        k: select(config, k) for k in cell_of(stage, wildcards).params
+    }
 
 
 def records(protocols):

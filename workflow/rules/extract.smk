@@ -9,11 +9,11 @@ rule extract:
     output:
         expand(f"{FEATURES}/{{split}}.safetensors", split=SPLITS, allow_missing=True),
         "metrics/{dataset}/extract/{method}/seed{seed}.json",
-    params:
-        slice=slice_of("extract"),
     threads: config["compute"]["extract_threads"]
     resources:
         gpu=1,
+    params:
+        slice=slice_of("extract"),
     shell:
         "python -m stages.extract"
         " --checkpoint runs/{wildcards.method}/seed{wildcards.seed}/checkpoint"

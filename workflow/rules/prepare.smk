@@ -6,9 +6,9 @@ rule prepare:
         expand("data/{{dataset}}/{split}.arrow", split=SPLITS),
         "data/{dataset}/dataset.json",
         "metrics/{dataset}/prepare.json",
+    threads: config["compute"]["prepare_threads"]
     params:
         slice=slice_of("prepare"),
-    threads: config["compute"]["prepare_threads"]
     shell:
         "python -m stages.prepare --dataset {wildcards.dataset} --out data/{wildcards.dataset}"
         " --record metrics/{wildcards.dataset}/prepare.json"

@@ -10,12 +10,12 @@ rule pretrain:
         f"{CHECKPOINT}/model.json",
         f"{CHECKPOINT}/history.json",
         f"metrics/{SOURCE}/pretrain/{{method}}/seed{{seed}}.json",
-    params:
-        slice=slice_of("pretrain"),
-        source=SOURCE,
     threads: config["compute"]["pretrain_threads"]
     resources:
         gpu=1,
+    params:
+        slice=slice_of("pretrain"),
+        source=SOURCE,
     shell:
         "python -m stages.pretrain --method {wildcards.method} --seed {wildcards.seed}"
         " --data data/{params.source}"

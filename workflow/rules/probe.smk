@@ -8,9 +8,9 @@ rule probe:
         "metrics/{dataset}/{protocol}/{method}/seed{seed}.json",
     wildcard_constraints:
         protocol="|".join(GRID["probes"]) or "none",
+    threads: config["compute"]["probe_threads"]
     params:
         slice=slice_of("probe"),
-    threads: config["compute"]["probe_threads"]
     shell:
         "python -m stages.probe --protocol {wildcards.protocol}"
         " --checkpoint runs/{wildcards.method}/seed{wildcards.seed}/checkpoint"

@@ -21,8 +21,8 @@ rule report:
         "report/index.html",
         "report/provenance.json",
         directory("report/figures"),
+    threads: config["compute"]["report_threads"]
     params:
         slice=slice_of("report"),
-    threads: config["compute"]["report_threads"]
     shell:
         "python -m stages.report --metrics metrics --out report"

@@ -10,11 +10,11 @@ rule transfer:
         "metrics/{dataset}/{protocol}/{method}/seed{seed}.json",
     wildcard_constraints:
         protocol="|".join(GRID["transfers"]) or "none",
-    params:
-        slice=slice_of("transfer"),
     threads: config["compute"]["transfer_threads"]
     resources:
         gpu=1,
+    params:
+        slice=slice_of("transfer"),
     shell:
         "python -m stages.transfer --protocol {wildcards.protocol} --seed {wildcards.seed}"
         " --checkpoint runs/{wildcards.method}/seed{wildcards.seed}/checkpoint"
