@@ -15,7 +15,7 @@ SNAKEMAKE := snakemake --profile workflow/profiles/local
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-$(READY): requirements.lock
+$(READY): requirements.lock Makefile
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing requirements.lock into $(VENV) (some minutes, once)"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
