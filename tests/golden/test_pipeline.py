@@ -66,6 +66,10 @@ def hashes(folder):
     }
 
 
+def num_records(folder):
+    return sum(cell.record is not None for cell in pipeline.cells(folder))
+
+
 @pytest.fixture(scope="module")
 def by_dvc(tmp_path_factory):
     """A copy that DVC ran, with tracking."""
@@ -155,8 +159,9 @@ def test_mlflow_holds_one_nested_run_per_stage(by_dvc):
 
 def test_publish_brings_back_a_deleted_store_and_twice_is_once(by_dvc):
     (by_dvc / "mlflow.db").unlink()
-    assert "15 runs made" in sslbench(by_dvc, "publish").stdout
-    assert "0 runs made, 15 were there" in sslbench(by_dvc, "publish").stdout
+    records = num_records(by_dvc)
+    assert f"{records} runs made" in sslbench(by_dvc, "publish").stdout
+    assert f"0 runs made, {records} were there" in sslbench(by_dvc, "publish").stdout
 
 
 def test_trace_reaches_from_a_number_to_the_data(by_dvc):
@@ -194,7 +199,7 @@ def test_a_colleague_gets_every_number_without_running_a_stage(by_dvc, tmp_path)
     assert "Running stage" not in run(clone, "dvc", "repro").stdout
     sslbench(clone, "sync", "snakemake")
     assert "Nothing to be done" in snakemake(clone, "-n").stdout
-    assert "15 runs made" in sslbench(clone, "publish").stdout
+    assert f"{num_records(clone)} runs made, 0 were there" in sslbench(clone, "publish").stdout
 
 
 def _edit_metric(folder):
