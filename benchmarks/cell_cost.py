@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from sslbench import pipeline
+from sslbench.core import pipeline
 
 STAGES = ("prepare", "extract", "probe", "transfer")
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 # Command -> what it is for; each is a module in sslbench/commands with `describe` and `execute`.
 COMMANDS = {

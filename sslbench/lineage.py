@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslbench import artifacts, params, pipeline, provenance
-from sslbench.errors import UserError
-from sslbench.pipeline import Cell
+from sslbench.core import artifacts, params, pipeline, provenance
+from sslbench.core.errors import UserError
+from sslbench.core.pipeline import Cell
 
 NUMBERS = Path("report/numbers.csv")
 RERUN = "run `dvc repro` (or `make snakemake`)"

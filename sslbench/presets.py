@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarfloat import ScalarFloat
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 CONF = Path("conf")
 ORDER = ("grid", "compute", "data", "pretrain", "recipes", "methods", "extract", "probe")

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslbench import artifacts, pipeline, provenance, seeding
-from sslbench import params as parameters
-from sslbench.errors import UserError
-from sslbench.pipeline import Cell
+from sslbench.core import artifacts, pipeline, provenance, seeding
+from sslbench.core import params as parameters
+from sslbench.core.errors import UserError
+from sslbench.core.pipeline import Cell
 from sslbench.tracking import journal
 
 DEVICE = "SSLBENCH_DEVICE"

@@ -7,7 +7,7 @@ example: python -m stages.extract --checkpoint runs/simclr/seed0/checkpoint
 import argparse
 from pathlib import Path
 
-from sslbench import artifacts, params, seeding
+from sslbench.core import artifacts, params, seeding
 from stages._run import Outcome, Run, run
 
 
@@ -21,11 +21,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def work(context: Run) -> Outcome:
     """Extract all splits."""
     seeding.seed_torch(0, context.threads)
+    from sslbench.core.feature_file import write_features
     from sslbench.data.store import Dataset
-    from sslbench.evaluation.feature_file import write_features
-    from sslbench.evaluation.features import extract_features
-    from sslbench.evaluation.model import load_backbone
-    from sslbench.evaluation.settings import Extract
+    from sslbench.evaluation.features.extract import extract_features
+    from sslbench.evaluation.features.model import load_backbone
+    from sslbench.evaluation.features.settings import Extract
 
     arguments = context.arguments
     settings = params.build(Extract, context.params("extract"), "extract")

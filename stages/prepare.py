@@ -6,7 +6,7 @@ example: python -m stages.prepare --dataset scenes --out data/scenes
 import argparse
 from pathlib import Path
 
-from sslbench import artifacts
+from sslbench.core import artifacts
 from stages._run import Outcome, Run, run
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sslbench import seeding
+from sslbench.core import seeding
 from sslbench.tracking.journal import flatten_epoch
 from stages._run import Outcome, Run, run
 

@@ -7,7 +7,7 @@ example: python -m stages.probe --protocol linear --checkpoint runs/simclr/seed0
 import argparse
 from pathlib import Path
 
-from sslbench import artifacts, params
+from sslbench.core import artifacts, params
 from stages._run import Outcome, Run, run
 
 
@@ -21,7 +21,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def work(context: Run) -> Outcome:
     """Run one probe protocol; the test split is read once, after every choice is made."""
     from sslbench.evaluation import protocols
-    from sslbench.evaluation.probe import run_probe
+    from sslbench.evaluation.protocols.parts.probe import run_probe
 
     arguments = context.arguments
     protocol = protocols.load(arguments.protocol)

@@ -6,8 +6,9 @@ example: python -m stages.report --metrics metrics --out report
 import argparse
 from pathlib import Path
 
-from sslbench import artifacts, lineage, params, pipeline
-from sslbench.errors import UserError
+from sslbench import lineage
+from sslbench.core import artifacts, params, pipeline
+from sslbench.core.errors import UserError
 from stages._run import Outcome, Run, run
 
 

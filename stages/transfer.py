@@ -7,7 +7,7 @@ example: python -m stages.transfer --protocol finetune --seed 0
 import argparse
 from pathlib import Path
 
-from sslbench import params, seeding
+from sslbench.core import params, seeding
 from stages._run import Outcome, Run, run
 
 
@@ -24,7 +24,7 @@ def work(context: Run) -> Outcome:
     arguments = context.arguments
     seeding.seed_torch(arguments.seed, context.threads)
     from sslbench.evaluation import protocols
-    from sslbench.evaluation.transfer import run_transfer
+    from sslbench.evaluation.protocols.parts.transfer import run_transfer
 
     protocol = protocols.load(arguments.protocol)
     key = f"transfer.{arguments.protocol}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def families() -> list[str]:
     """Return the families of backbones, found by listing this folder."""
     files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if file.stem not in ("__init__", "base", "model_info")]
+    return [
+        file.stem
+        for file in files
+        if file.stem not in ("__init__", "base", "model_info", "residual")
+    ]
 
 
 def build(spec: Mapping[str, Any]) -> Backbone:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sslbench.backbones.base import Backbone
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 # Inputs, outputs, kernel, stride, padding of each convolution.
 _LARGE = ((3, 64, 11, 4, 2), (64, 192, 5, 1, 2))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 
 class Backbone(nn.Module):

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sslbench import artifacts
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
 
 FORMAT = 1
 _MEND = "run the pretrain stage again"

@@ -1,16 +1,16 @@
-"""Residual networks of torchvision's blocks, with a stem for small images.
+"""torchvision's residual networks, with a stem for small images.
 
-Source: He et al., arXiv 1512.03385, table 1; blocks, initialisation and names of the weights are
+Source: He et al., arXiv 1512.03385, table 1; initialisation, names and order of the weights are
 torchvision's (`torchvision.models.resnet`), so a width-64 network loads there and back.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from sslbench.backbones.base import Backbone, refuse_unknown
-from sslbench.errors import UserError
+from sslbench.backbones.residual import BasicBlock, Bottleneck, conv1x1
+from sslbench.core.errors import UserError
 
 _Block = type[BasicBlock] | type[Bottleneck]
 

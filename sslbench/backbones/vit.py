@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.backbones.base import Backbone, refuse_unknown
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer

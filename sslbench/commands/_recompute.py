@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sslbench import artifacts, lineage
-from sslbench.errors import UserError
-from sslbench.pipeline import Cell
+from sslbench import lineage
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
+from sslbench.core.pipeline import Cell
 
 CODE = ("sslbench", "stages", "dvc.yaml", "params.yaml", "requirements.lock")
 

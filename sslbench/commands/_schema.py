@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sslbench import params
-from sslbench.errors import UserError
+from sslbench.core import params
+from sslbench.core.errors import UserError
 
 SCHEMA = Path("workflow/schemas/params.schema.yaml")
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from sslbench import artifacts, presets
+from sslbench import presets
 from sslbench.commands._schema import validate
-from sslbench.pipeline import PARAMS
+from sslbench.core import artifacts
+from sslbench.core.pipeline import PARAMS
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sslbench import params, pipeline
 from sslbench.commands._listing import describe_listing, show
+from sslbench.core import params, pipeline
 from sslbench.data.torchvision_sets import SETS
 from sslbench.presets import CONF
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from sslbench import artifacts, methods, schema
+from sslbench import methods, schema
 from sslbench.commands._schema import SCHEMA
 from sslbench.commands.methods import facts
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
 
 METHODS_PAGE = Path("docs/methods.md")
 THREADS = ("prepare", "pretrain", "extract", "probe", "transfer", "report")
@@ -64,7 +65,7 @@ def schema_text() -> str:
 def params_schema() -> dict[str, Any]:
     """Return the schema of params.yaml."""
     from sslbench.evaluation import protocols
-    from sslbench.evaluation.settings import Extract
+    from sslbench.evaluation.features.settings import Extract
     from sslbench.pretraining.settings import Budget, Recipe
     from sslbench.reporting.settings import Settings as Report
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from sslbench import lineage, params, pipeline, presets, provenance
+from sslbench import lineage, presets
 from sslbench.commands._schema import validate
-from sslbench.errors import UserError
+from sslbench.core import params, pipeline, provenance
+from sslbench.core.errors import UserError
 
 MIN_FREE_GIB = 5
 

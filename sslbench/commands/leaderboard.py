@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.reporting.leaderboard import leaderboard_text
 from sslbench.reporting.tables import read_csv
 

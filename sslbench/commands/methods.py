@@ -9,9 +9,10 @@ import argparse
 import ast
 from pathlib import Path
 
-from sslbench import methods, pipeline
-from sslbench import params as parameters
+from sslbench import methods
 from sslbench.commands._listing import describe_listing, field, show
+from sslbench.core import params as parameters
+from sslbench.core import pipeline
 
 describe = describe_listing
 

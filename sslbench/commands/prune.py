@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sslbench import pipeline
+from sslbench.core import pipeline
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,9 @@ import argparse
 import subprocess
 import sys
 
-from sslbench import lineage, pipeline
-from sslbench.errors import UserError
+from sslbench import lineage
+from sslbench.core import pipeline
+from sslbench.core.errors import UserError
 
 PROFILE = ["--profile", "workflow/profiles/local"]
 SHOWN = 5

@@ -10,7 +10,8 @@ import argparse
 import json
 from typing import Any
 
-from sslbench import lineage, provenance
+from sslbench import lineage
+from sslbench.core import provenance
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

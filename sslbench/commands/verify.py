@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 
-from sslbench import lineage, pipeline
-from sslbench.errors import UserError
+from sslbench import lineage
+from sslbench.core import pipeline
+from sslbench.core.errors import UserError
 
 FAULTS_SHOWN = 20
 

@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from sslbench.data import decoding, reading, splits
+from sslbench.data import reading, splits
 from sslbench.data.batch import Batch, Source
+from sslbench.data.store import decoding
 
 _CHUNK = 256
 

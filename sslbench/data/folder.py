@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sslbench.data import decoding, reading, splits
+from sslbench.core.errors import UserError
+from sslbench.data import reading, splits
 from sslbench.data.batch import Source
-from sslbench.errors import UserError
+from sslbench.data.store import decoding
 
 _WHERE = "data (kind folder)"
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sslbench import artifacts, params
+from sslbench.core import artifacts, params
+from sslbench.core.errors import UserError
 from sslbench.data import duplicates
 from sslbench.data.batch import Source
 from sslbench.data.store import DatasetInfo, split_path, split_writer, write_info
-from sslbench.errors import UserError
 
 # The module of each kind, which holds `Params` and `open_source`.
 KINDS = {

@@ -10,11 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from sslbench.data import decoding
+from sslbench.core.errors import UserError
 from sslbench.data.batch import Batch
 from sslbench.data.splits import Item
-from sslbench.data.store import MAX_RAW_SIZE
-from sslbench.errors import UserError
+from sslbench.data.store import MAX_RAW_SIZE, decoding
 
 # Files in flight at once; bounds memory whatever the number of images.
 CHUNK = 64

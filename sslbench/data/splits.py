@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 VERSION = 1
 RULE = f"hash rank by class, version {VERSION}"

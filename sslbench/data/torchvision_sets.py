@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sslbench.data import decoding, reading, splits
+from sslbench.core.errors import UserError
+from sslbench.data import reading, splits
 from sslbench.data.batch import Batch, Source
-from sslbench.errors import UserError
+from sslbench.data.store import decoding
 
 _WHERE = "data (kind torchvision)"
 _CHUNK = 256

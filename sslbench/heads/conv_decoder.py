@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 
 class ConvDecoder(nn.Sequential):

@@ -1,25 +1,15 @@
-"""One file per method; a method is found by its file's name and nothing is registered."""
+"""One file per method, found by its name; base.py is the contract, parts/ is what they share."""
 
 from __future__ import annotations
 
-import importlib
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from sslbench.errors import UserError
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-# Files of shared parts; every other file in this folder is a method.
-PARTS = ("__init__", "base", "clustering", "inpainting", "memory", "teacher", "untrained")
+from sslbench.core import listing
 
 
 def names() -> list[str]:
-    """Return the method names, found by listing this folder."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if file.stem not in PARTS]
+    """Return the method names."""
+    return listing.names(__name__)
 
 
 def load(name: str) -> ModuleType:
@@ -28,6 +18,4 @@ def load(name: str) -> ModuleType:
     Raises:
         UserError: no such method.
     """
-    if not re.fullmatch(r"[a-z0-9_]+", name) or name not in names():
-        raise UserError(f"unknown method {name!r}", mend="known: " + ", ".join(names()))
-    return importlib.import_module(f"sslbench.methods.{name}")
+    return listing.load(__name__, name, "method")

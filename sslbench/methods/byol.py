@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sslbench.backbones.base import Backbone
 from sslbench.methods.base import DataInfo, Method, Progress, StepOutput, ViewBatch
-from sslbench.methods.teacher import Teacher
+from sslbench.methods.parts.teacher import Teacher
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 

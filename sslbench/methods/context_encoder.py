@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sslbench.backbones.base import Backbone
 from sslbench.methods.base import DataInfo, Method, Progress, StepOutput, ViewBatch
-from sslbench.methods.inpainting import BlockParams, CentreBlock
+from sslbench.methods.parts.inpainting import BlockParams, CentreBlock
 from sslbench.views.policy import View
 
 

@@ -24,7 +24,7 @@ from sslbench.methods.base import (
     ViewBatch,
     split_weight_decay,
 )
-from sslbench.methods.inpainting import BlockParams, CentreBlock
+from sslbench.methods.parts.inpainting import BlockParams, CentreBlock
 from sslbench.objectives.adversarial import discriminator_loss, generator_loss
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View

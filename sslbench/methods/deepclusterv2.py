@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress, StepOutput, ViewBatch
-from sslbench.methods.clustering import ClusterBank
-from sslbench.methods.memory import IndexBank
+from sslbench.methods.parts.clustering import ClusterBank
+from sslbench.methods.parts.memory import IndexBank
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 

@@ -18,7 +18,7 @@ from lightly.models.utils import get_at_index, normalize_mean_var, patchify, set
 from torch import Tensor, nn
 
 from sslbench.backbones.base import Backbone
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.methods.base import DataInfo, Method, Progress, StepOutput, ViewBatch
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View

@@ -8,7 +8,7 @@ Differs  nothing
 
 from __future__ import annotations
 
-from sslbench.methods.untrained import Params, Untrained
+from sslbench.methods.parts.untrained import Params, Untrained
 
 __all__ = ["METHOD", "Params"]
 

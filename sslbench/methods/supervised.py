@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from sslbench.backbones.base import Backbone
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.methods.base import DataInfo, Method, Needs, Progress, StepOutput, ViewBatch
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View

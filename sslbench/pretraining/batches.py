@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sslbench import seeding
+from sslbench.core import seeding
 from sslbench.methods.base import Method, ViewBatch
 from sslbench.pretraining.feed import Feed
 from sslbench.views.apply import make_views, plain

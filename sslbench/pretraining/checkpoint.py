@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sslbench import artifacts
+from sslbench.core import artifacts
 
 STATE = "state.safetensors"
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslbench.core.errors import UserError
 from sslbench.data.store import Split
-from sslbench.errors import UserError
 
 # Encoded images are decoded to a square canvas this much larger than the network's input, so
 # that a random crop has room (256 / 224, the usual ratio).

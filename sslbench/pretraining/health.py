@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 # Alarm thresholds; no result depends on them. 1 is a spread like that of random directions.
 MIN_FEATURE_STD = 0.05

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from sslbench import seeding
+from sslbench.core import seeding
 from sslbench.methods.base import EpochContext, Method, Progress, ViewBatch
 from sslbench.pretraining import checkpoint, health, optimizers
 from sslbench.pretraining.batches import Batches

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.methods.base import Method
 from sslbench.pretraining.settings import OptimizerSettings
 

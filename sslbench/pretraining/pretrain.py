@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from sslbench import artifacts, backbones, methods, params, seeding
+from sslbench import backbones, methods
 from sslbench.backbones.model_info import ModelInfo
+from sslbench.core import artifacts, params, seeding
+from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset, DatasetInfo, Split
-from sslbench.errors import UserError
 from sslbench.methods.base import DataInfo, Method
 from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.feed import Feed
@@ -58,7 +59,9 @@ def pretrain(
     dataset = Dataset.open(request.data)
     split = dataset.split("train")
     device = torch.device(request.device)
-    method = _create(request, recipe, budget, dataset.info, split).to(device)
+    method = _create(request, recipe, budget, dataset.info, split)
+    # Filters decide the layout of a convolution's output; docs/decisions/0008 has the measurements.
+    method = method.to(device).to(memory_format=torch.channels_last)
     history: list[dict[str, Any]] = []
     if method.trains:
         history = _train(request, method, budget, recipe, dataset.info, split, report)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 ROOT = "metrics"
 PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"

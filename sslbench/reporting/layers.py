@@ -44,6 +44,16 @@ class LayerRow:
         return ", ".join(dict.fromkeys(self.chosen))
 
     @property
+    def last(self) -> str:
+        """The last layer, which is the pooled feature that most tables elsewhere report."""
+        return list(self.by_layer)[-1]
+
+    @property
+    def at_last(self) -> tuple[float, float | None]:
+        """The value at the last layer, and the floor's there (None without a floor)."""
+        return self.by_layer[self.last], self.floor_by_layer.get(self.last)
+
+    @property
     def number_id(self) -> str:
         """The number whose records hold these values."""
         return f"{self.dataset}/{self.method}/{self.protocol}/{self.metric}"

@@ -57,12 +57,15 @@ def ranked_methods(numbers: Sequence[Number]) -> list[str]:
 
 
 def is_best(number: Number, numbers: Sequence[Number]) -> bool:
-    """Return whether a method is in the best rank group of its column, baselines aside."""
+    """Return whether a method is in the best rank group of its column, baselines aside.
+
+    Where the test tells no two methods apart, all are in one group and none is best.
+    """
     if is_baseline(number.method) or number.rank_group is None:
         return False
     column = (n for n in numbers if (n.protocol, n.metric) == (number.protocol, number.metric))
-    rivals = (n.rank_group for n in column if not is_baseline(n.method))
-    return number.rank_group == min(group for group in rivals if group is not None)
+    groups = {n.rank_group for n in column if not is_baseline(n.method)} - {None}
+    return len(groups) > 1 and number.rank_group == min(g for g in groups if g is not None)
 
 
 def intervals(numbers: Sequence[Number]) -> str:
@@ -130,7 +133,8 @@ def _md_cell(number: Number, main: Sequence[Number]) -> str:
 def _legend(main: Sequence[Number]) -> str:
     return (
         f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
-        "Bold: the best rank group, its leader and all that the test does not tell from it. "
+        "Bold: the best rank group, its leader and all that the test does not tell from it; none "
+        "where the test tells no method from another. "
         "Italic: floor and ceiling, for reading the others."
     )
 
@@ -139,14 +143,16 @@ def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
     lines = [
         "### Layer by layer",
         "",
-        _md_row(["method", "protocol", "layer", "value (%)", "random_init at same layer (%)"]),
-        _md_rule(5),
+        _md_row(["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]),
+        _md_rule(8),
     ]
     for row in rows:
-        floor = f"{show(row.floor_value, row.unit)} ({_md(row.floor)})" if row.floor else NONE
-        names = [row.method, row.protocol, row.layer]
-        lines.append(_md_row([*map(_md, names), show(row.value, row.unit), floor]))
-    return [*lines, ""]
+        chosen = [row.layer, show(row.value, row.unit), show(row.floor_value, row.unit)]
+        last = [row.last, *(show(value, row.unit) for value in row.at_last)]
+        lines.append(_md_row([_md(text) for text in (row.method, row.protocol, *chosen, *last)]))
+    floors = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
+    note = f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer."
+    return [*lines, "", note, ""]
 
 
 def leaderboard_text(numbers: Sequence[Number]) -> str:
@@ -185,6 +191,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _text_legend(numbers: Sequence[Number]) -> str:
     return (
-        f"Mean over {seeds_text(numbers)} with its interval.  * best rank group, baselines aside.\n"
+        f"Mean over {seeds_text(numbers)} with its interval.  * best rank group, baselines aside "
+        "(none: not told apart).\n"
         "Why a number is what it is: sslbench trace DATASET/METHOD/PROTOCOL/METRIC"
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.reporting.collect import CellRecord, Collected, headlines
 
 # (values over seeds, number of test samples where it is one for all) -> (low, high, name);

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sslbench import artifacts
+from sslbench.core import artifacts
 from sslbench.reporting.collect import Collected
 from sslbench.reporting.figures import figures
 from sslbench.reporting.layers import layer_rows

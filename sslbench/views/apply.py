@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.views import colour, geometry
 from sslbench.views.parameters import Parameters, draw, take
 from sslbench.views.policy import View

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 
 def block_mask(

@@ -43,7 +43,7 @@ def test_recipe_blocks_and_method_files_are_the_same_set(path):
     content = yaml.safe_load(path.read_text())
     for section in ("methods", "recipes"):
         if "include" in content:
-            assert set(content[section]) <= set(METHOD_NAMES)
+            assert set(content.get(section, ())) <= set(METHOD_NAMES)
         else:
             assert set(content[section]) == set(METHOD_NAMES)
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbench import backbones, methods, params, seeding
+from sslbench import backbones, methods
+from sslbench.core import params, seeding
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress, ViewBatch
 from sslbench.views.apply import make_views
 

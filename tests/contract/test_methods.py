@@ -9,10 +9,11 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 import torch
 
-from sslbench import artifacts, methods, params
-from sslbench.errors import UserError
+from sslbench import methods
+from sslbench.core import artifacts, params
+from sslbench.core.errors import UserError
 from sslbench.methods.base import Method, Progress, ViewBatch
-from sslbench.methods.teacher import Teacher
+from sslbench.methods.parts.teacher import Teacher
 from tests.contract import harness
 from tests.contract.harness import TRAINING, build_method, build_params, train
 

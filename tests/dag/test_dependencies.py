@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sslbench import methods, pipeline, presets
+from sslbench import methods, presets
+from sslbench.core import pipeline
 from tests.architecture import source
 
 ROOT = Path(__file__).parents[2]

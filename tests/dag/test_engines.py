@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sslbench import params as parameters
-from sslbench import pipeline
+from sslbench.core import params as parameters
+from sslbench.core import pipeline
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "params.yaml")

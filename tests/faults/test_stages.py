@@ -11,7 +11,8 @@ import time
 import pytest
 import yaml
 
-from sslbench import presets, provenance
+from sslbench import presets
+from sslbench.core import provenance
 
 SMALL = ["grid.methods=[simclr, rotation]", "grid.targets=[scenes]", "pretrain.batch_size=16"]
 pytestmark = pytest.mark.slow

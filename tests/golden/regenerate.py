@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sslbench import artifacts
+from sslbench.core import artifacts
 from tests.contract import harness
 
 STEPS = Path(__file__).with_name("steps.json")

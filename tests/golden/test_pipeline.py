@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sslbench import pipeline, provenance
+from sslbench.core import pipeline, provenance
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "requirements.lock")
@@ -162,6 +162,26 @@ def test_publish_brings_back_a_deleted_store_and_twice_is_once(by_dvc):
     records = num_records(by_dvc)
     assert f"{records} runs made" in sslbench(by_dvc, "publish").stdout
     assert f"0 runs made, {records} were there" in sslbench(by_dvc, "publish").stdout
+
+
+PUBLISH = "import sys; from sslbench.tracking.publish import publish; print(publish())"
+DELETE_A_PROBE_RUN = """
+from mlflow.tracking import MlflowClient
+
+client = MlflowClient("sqlite:///mlflow.db")
+experiment = client.get_experiment_by_name("sslbench").experiment_id
+probes = client.search_runs([experiment], filter_string="tags.`sslbench.stage` = 'probe'")
+client.delete_run(probes[0].info.run_id)
+"""
+
+
+def test_publish_with_nothing_to_do_does_not_import_mlflow_and_sees_a_deleted_run(by_dvc):
+    sslbench(by_dvc, "publish")
+    idle = f"{PUBLISH}; assert 'mlflow' not in sys.modules"
+    run(by_dvc, sys.executable, "-c", idle, tracking="on")
+    # In a process of its own: mlflow keeps connections, here one to the store deleted above.
+    run(by_dvc, sys.executable, "-c", DELETE_A_PROBE_RUN)
+    assert "created=1," in run(by_dvc, sys.executable, "-c", PUBLISH, tracking="on").stdout
 
 
 def test_trace_reaches_from_a_number_to_the_data(by_dvc):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sslbench import artifacts
+from sslbench.core import artifacts
 from tests.contract.harness import TRAINING
 from tests.golden.regenerate import STEPS, step
 

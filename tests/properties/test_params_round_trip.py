@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sslbench import params
+from sslbench.core import params
 from sslbench.pretraining.settings import OptimizerSettings
 
 SETTINGS = st.builds(

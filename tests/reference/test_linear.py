@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from sslbench.evaluation.logistic import _Problem, fit_path
+from sslbench.evaluation.protocols.parts.logistic import _Problem, fit_path
 
 CS = [1e-3, 1e-1, 10.0]
 
@@ -48,8 +48,9 @@ def test_coefficients_are_sklearns():
 
 
 def test_default_precision_and_tolerance_cost_a_tenth_of_a_point():
-    features, classes = make(3000, 24, 5, seed=1)
-    train, test = slice(0, 1000), slice(1000, 3000)
+    # 20,000 test samples: rounding that differs between processors moves a handful of them.
+    features, classes = make(21_000, 24, 5, seed=1)
+    train, test = slice(0, 1000), slice(1000, None)
     fits = ours(features[train], classes[train], CS, 1e-4, np.float32)
     for c, fit in zip(CS, fits, strict=True):
         theirs = sklearn_fit(features[train], classes[train], c).score(

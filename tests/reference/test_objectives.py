@@ -9,7 +9,8 @@ import torch
 from lightly.loss import NegativeCosineSimilarity, NTXentLoss
 from torch import Tensor, nn
 
-from sslbench import methods, seeding
+from sslbench import methods
+from sslbench.core import seeding
 from sslbench.methods.base import Method, Progress
 from sslbench.methods.deepclusterv2 import cluster_loss
 from sslbench.methods.mae import pixel_targets

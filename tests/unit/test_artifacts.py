@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from sslbench import artifacts
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
 
 
 def test_json_is_the_same_bytes_whatever_the_order(tmp_path):
@@ -29,7 +29,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sslbench.artifacts.os.fsync", full)
+    monkeypatch.setattr("sslbench.core.artifacts.os.fsync", full)
     with pytest.raises(UserError, match=r"a\.json: cannot write \(No space left on device\)"):
         artifacts.write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == []

@@ -3,8 +3,8 @@ from typing import Literal
 
 import pytest
 
-from sslbench import params
-from sslbench.errors import UserError
+from sslbench.core import params
+from sslbench.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

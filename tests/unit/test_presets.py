@@ -1,9 +1,10 @@
 import pytest
 import yaml
 
-from sslbench import params, presets
+from sslbench import presets
 from sslbench.commands._schema import validate
-from sslbench.errors import UserError
+from sslbench.core import params
+from sslbench.core.errors import UserError
 
 NAMES = presets.presets()
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sslbench import pipeline, provenance
-from sslbench.errors import UserError
+from sslbench.core import pipeline, provenance
+from sslbench.core.errors import UserError
 
 GRAPH = """
 stages:

@@ -1,6 +1,6 @@
 # Path patterns and wildcard constraints; no logic. Code dependencies come from dvc.yaml.
-from sslbench import pipeline
-from sslbench.params import select
+from sslbench.core import pipeline
+from sslbench.core.params import select
 
 GRID = config["grid"]
 SOURCE = GRID["source"]

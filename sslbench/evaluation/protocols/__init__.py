@@ -1,25 +1,15 @@
-"""One file per protocol; a protocol is found by its file's name and nothing is registered."""
+"""One file per protocol, found by its name; base.py is the contract, parts/ is what they share."""
 
 from __future__ import annotations
 
-import importlib
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from sslbench.errors import UserError
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-# Files of shared parts; every other file in this folder is a protocol.
-PARTS = ("__init__", "base")
+from sslbench.core import listing
 
 
 def names() -> list[str]:
-    """Return the protocol names, found by listing this folder."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if file.stem not in PARTS]
+    """Return the protocol names."""
+    return listing.names(__name__)
 
 
 def load(name: str) -> ModuleType:
@@ -28,6 +18,4 @@ def load(name: str) -> ModuleType:
     Raises:
         UserError: no such protocol.
     """
-    if not re.fullmatch(r"[a-z0-9_]+", name) or name not in names():
-        raise UserError(f"unknown protocol {name!r}", mend="known: " + ", ".join(names()))
-    return importlib.import_module(f"sslbench.evaluation.protocols.{name}")
+    return listing.load(__name__, name, "protocol")

@@ -10,8 +10,8 @@ A protocol is a module with
     measure   probe:    (choice, train, val, test) -> list[Measurement]
               transfer: (choice, subject, train, val, test) -> list[Measurement]
 
-`choose` is called while the test split is shut: the runners (`evaluation.probe`,
-`evaluation.transfer`) open it afterwards, once. A protocol never learns where files are.
+`choose` is called while the test split is shut: the runners (`parts.probe`,
+`parts.transfer`) open it afterwards, once. A protocol never learns where files are.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from sslbench.errors import UserError
-from sslbench.evaluation.feature_file import Features
-from sslbench.evaluation.metrics import mean_per_class, top1
+from sslbench.core.errors import UserError
+from sslbench.core.feature_file import Features
+from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
 
 T = TypeVar("T")
 Role = Literal["headline", "layer", "twin"]

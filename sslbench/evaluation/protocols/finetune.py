@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslbench import seeding
+from sslbench.core import seeding
 from sslbench.data.store import Split
-from sslbench.evaluation.metrics import mean_per_class, top1
-from sslbench.evaluation.model import plain_view, to_device
+from sslbench.evaluation.features.model import plain_view, to_device
 from sslbench.evaluation.protocols.base import Measurement, Role, best
-from sslbench.evaluation.transfer import Subject
+from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
+from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.apply import make_views
 from sslbench.views.policy import PLAIN, Crop, View
 

@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sslbench.evaluation.feature_file import Features
-from sslbench.evaluation.metrics import top1
+from sslbench.core.feature_file import Features
 from sslbench.evaluation.protocols.base import (
     Choice,
     LayerChoice,
@@ -28,6 +27,7 @@ from sslbench.evaluation.protocols.base import (
     best,
     classify_layers,
 )
+from sslbench.evaluation.protocols.parts.metrics import top1
 
 NAME = "knn"
 VERSION = 1

@@ -7,7 +7,7 @@ Chosen   C and layer, each on val; of equal values the stronger penalty wins
 Scale    every feature is standardised with the train split's mean and deviation (the sources do
          not standardise; layers of different scale could not share a grid otherwise); the refit
          on train + val keeps these, so that C keeps its meaning
-Exact    `evaluation.logistic` has the objective (scikit-learn's); float32
+Exact    `parts.logistic` has the objective (scikit-learn's); float32
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sslbench.evaluation.feature_file import Features
-from sslbench.evaluation.logistic import Fit, fit_path
-from sslbench.evaluation.metrics import top1
+from sslbench.core.feature_file import Features
 from sslbench.evaluation.protocols.base import (
     Choice,
     LayerChoice,
@@ -28,6 +26,8 @@ from sslbench.evaluation.protocols.base import (
     best,
     classify_layers,
 )
+from sslbench.evaluation.protocols.parts.logistic import Fit, fit_path
+from sslbench.evaluation.protocols.parts.metrics import top1
 
 NAME = "linear"
 VERSION = 1

@@ -137,14 +137,18 @@ def _metric_row(number: Number) -> Markup:
 
 
 def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
-    columns = ("method", "protocol", "layer", "value", "random_init at same layer", "gain")
+    columns = (
+        *("method", "protocol", "layer", "value", "random_init at same layer", "gain"),
+        *("last layer", "random_init there"),
+    )
     heads = (
         element("th", column, scope="col", class_="text" if column in columns[1:3] else None)
         for column in columns
     )
     caption = (
         "The layer that the protocol chose for each method, and what the untrained backbone gives "
-        "at that same layer: the gain is what pretraining added. Values in "
+        "at that same layer: the gain is what pretraining added. The last layer is the pooled "
+        "feature that tables elsewhere report. Values in "
         f"{', '.join(dict.fromkeys(show_unit(row.unit) for row in rows))}."
     )
     table = element(
@@ -174,6 +178,7 @@ def _layer_row(row: LayerRow) -> Markup:
         element("td", value),
         element("td", floor),
         element("td", f"{sign}{show(gain, row.unit)}"),
+        *(element("td", show(value, row.unit)) for value in row.at_last),
     )
 
 

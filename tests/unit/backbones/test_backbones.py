@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sslbench import backbones
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 RESNET_TINY = {"family": "resnet", "depth": "tiny", "stem": "small_stride2", "width": 16}
 VIT_MICRO = {"family": "vit", "size": "micro", "patch_size": 4, "image_size": 32}
@@ -195,3 +196,11 @@ def test_timm_is_imported_only_for_a_vit():
         f"build({RESNET_TINY!r}); assert 'timm' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_resnet_does_not_pay_for_importing_torchvision():
+    code = (
+        "import sys; from sslbench.backbones import build;"
+        f"build({RESNET_TINY!r}); assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sslbench.core.errors import UserError
 from sslbench.data.prepare import prepare
 from sslbench.data.store import Dataset
-from sslbench.errors import UserError
 
 BLOCK = {
     "kind": "folder", "labelled": True, "size": 16, "seed": 0, "limit_per_class": None,

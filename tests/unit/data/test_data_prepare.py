@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sslbench import params
+from sslbench.core import params
+from sslbench.core.errors import UserError
 from sslbench.data import prepare as module
 from sslbench.data.prepare import prepare
 from sslbench.data.store import Dataset
-from sslbench.errors import UserError
 
 SCENES = {"kind": "scenes", "seed": 0, "image_size": 32, "train": 300, "val": 20, "test": 30}
 DIGITS = {"kind": "digits", "seed": 0, "size": 32, "val_fraction": 0.15, "test_fraction": 0.3}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sslbench.core.errors import UserError
 from sslbench.data import splits
 from sslbench.data.batch import Batch
 from sslbench.data.duplicates import Ledger
-from sslbench.errors import UserError
 
 
 def items_of(sizes):

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from sslbench.core.errors import UserError
 from sslbench.data import store
 from sslbench.data.prepare import prepare
-from sslbench.errors import UserError
 
 SCENES = {"kind": "scenes", "seed": 0, "image_size": 32, "train": 300, "val": 20, "test": 30}
 

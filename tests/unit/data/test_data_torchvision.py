@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sslbench.core.errors import UserError
 from sslbench.data import torchvision_sets
 from sslbench.data.prepare import prepare
 from sslbench.data.store import Dataset
-from sslbench.errors import UserError
 
 BLOCK = {
     "kind": "torchvision", "download": False, "size": None, "seed": 0, "limit_per_class": None,

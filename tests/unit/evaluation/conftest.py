@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslbench.evaluation.feature_file import keyed, write_features
+from sslbench.core.feature_file import keyed, write_features
 
 LAYERS = ("first", "second")
 
@@ -44,8 +44,9 @@ def checkpoint_dir(tmp_path):
     """A tiny residual network's checkpoint for 16 px images."""
     import torch
 
-    from sslbench import artifacts, backbones
+    from sslbench import backbones
     from sslbench.backbones.model_info import ModelInfo
+    from sslbench.core import artifacts
 
     torch.set_num_threads(1)  # tiny tensors: more threads only wait for one another
     spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 4, "image_size": 16}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sslbench import artifacts
 from sslbench.backbones.model_info import ModelInfo
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
+from sslbench.core.feature_file import read_features, write_features
 from sslbench.data.store import Dataset
-from sslbench.errors import UserError
-from sslbench.evaluation import features
-from sslbench.evaluation.feature_file import read_features, write_features
-from sslbench.evaluation.model import load_backbone, plain_view
+from sslbench.evaluation.features import extract as features
+from sslbench.evaluation.features.model import load_backbone, plain_view
 
 
 @pytest.mark.parametrize(

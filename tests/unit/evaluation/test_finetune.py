@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset
-from sslbench.errors import UserError
 from sslbench.evaluation.protocols import finetune
-from sslbench.evaluation.transfer import Subject, run_transfer
+from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 from sslbench.views.policy import Crop
 
 PARAMS = finetune.Params(
@@ -27,7 +27,7 @@ def run(checkpoint_dir, dataset_dir):
 
 @pytest.fixture
 def subject(checkpoint_dir):
-    from sslbench.evaluation.model import load_backbone
+    from sslbench.evaluation.features.model import load_backbone
 
     return Subject(checkpoint_dir, load_backbone(checkpoint_dir)[1], 0, "cpu")
 

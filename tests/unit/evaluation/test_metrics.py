@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from sslbench.evaluation.metrics import mean_per_class, top1
+from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import types
 import numpy as np
 import pytest
 
-from sslbench import artifacts
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
+from sslbench.core.feature_file import Features
 from sslbench.evaluation import protocols
-from sslbench.evaluation.feature_file import Features
-from sslbench.evaluation.probe import run_probe
 from sslbench.evaluation.protocols import base
+from sslbench.evaluation.protocols.parts.probe import run_probe
 
 LAYERS = ("first", "second")
 KNN = {"k": (1, 5, 20), "temperature": (0.07, 1.0)}

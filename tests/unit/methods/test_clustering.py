@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from sslbench.methods import clustering
-from sslbench.methods.clustering import ClusterBank, assign, spherical_kmeans
+from sslbench.methods.parts import clustering
+from sslbench.methods.parts.clustering import ClusterBank, assign, spherical_kmeans
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslbench import backbones
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.heads.conv_decoder import ConvDecoder
 from sslbench.heads.discriminator import BlockDiscriminator
 from sslbench.views.token_masks import random_token_mask

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslbench import artifacts
-from sslbench.methods.memory import IndexBank
+from sslbench.core import artifacts
+from sslbench.methods.parts.memory import IndexBank
 
 
 def rows(count: int, seed: int = 0) -> torch.Tensor:

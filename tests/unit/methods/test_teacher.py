@@ -11,7 +11,7 @@ from lightly.models.modules import DINOProjectionHead
 from torch import Tensor, nn
 
 from sslbench.methods.base import Progress
-from sslbench.methods.teacher import Teacher, cosine_momentum, twin
+from sslbench.methods.parts.teacher import Teacher, cosine_momentum, twin
 
 
 def student() -> nn.Module:

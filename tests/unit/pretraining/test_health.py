@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.pretraining import health
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sslbench import params
-from sslbench.errors import UserError
+from sslbench.core import params
+from sslbench.core.errors import UserError
 from sslbench.pretraining import checkpoint, optimizers
 from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.loop import Loop

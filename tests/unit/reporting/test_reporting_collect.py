@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.reporting.collect import collect, expected_cells, headlines, layers
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.views import apply, colour
 from sslbench.views.apply import make_views, plain, transform
 from sslbench.views.parameters import Parameters, draw, take

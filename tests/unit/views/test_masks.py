@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.views.masks import block_mask
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 T = TypeVar("T")
 

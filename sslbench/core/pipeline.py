@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sslbench import params as parameters
-from sslbench.errors import UserError
+from sslbench.core import params as parameters
+from sslbench.core.errors import UserError
 
 GRAPH = "dvc.yaml"
 PARAMS = "params.yaml"

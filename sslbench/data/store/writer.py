@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sslbench import artifacts
+from sslbench.core import artifacts
 
 if TYPE_CHECKING:
     from hashlib import _Hash

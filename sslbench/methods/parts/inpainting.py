@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.backbones.base import Backbone
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 from sslbench.heads.conv_decoder import ConvDecoder
 from sslbench.objectives.inpainting import ring_weights, weighted_squared_error
 from sslbench.objectives.precision import in_float32

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench import artifacts
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
 
 _LABELS = "labels"
 _PREFIX = "layer/"

@@ -17,10 +17,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sslbench import params as parameters
-from sslbench import pipeline
-from sslbench.errors import UserError
-from sslbench.pipeline import Cell
+from sslbench.core import params as parameters
+from sslbench.core import pipeline
+from sslbench.core.errors import UserError
+from sslbench.core.pipeline import Cell
 
 FORMAT = 1
 LOCK = "dvc.lock"

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from sslbench import backbones, seeding
+from sslbench import backbones
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
+from sslbench.core import seeding
 from sslbench.data.store import Dataset, Split
-from sslbench.evaluation.model import load_backbone
+from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols.base import (
     Result,
     Sealed,

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbench.errors import UserError
+from sslbench.core.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

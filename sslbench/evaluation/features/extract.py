@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
+from sslbench.core.feature_file import keyed
 from sslbench.data.store import Split
-from sslbench.evaluation.feature_file import keyed
-from sslbench.evaluation.model import plain_view
+from sslbench.evaluation.features.model import plain_view
 
 Precision = Literal["fp32", "bf16"]
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sslbench import artifacts
-from sslbench.data import decoding
-from sslbench.data.writer import CHUNK, ContentHash, SplitWriter, split_writer, write_split
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
+from sslbench.data.store import decoding
+from sslbench.data.store.writer import CHUNK, ContentHash, SplitWriter, split_writer, write_split
 
 __all__ = [
     "MAX_RAW_SIZE",

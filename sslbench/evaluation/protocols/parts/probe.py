@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sslbench.evaluation.feature_file import Features, features_path, read_features
+from sslbench.core.feature_file import Features, features_path, read_features
 from sslbench.evaluation.protocols.base import (
     Result,
     Sealed,

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslbench import artifacts, backbones
+from sslbench import backbones
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
-from sslbench.errors import UserError
+from sslbench.core import artifacts
+from sslbench.core.errors import UserError
 from sslbench.views.apply import plain
 
 

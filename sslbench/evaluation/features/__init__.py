@@ -1,0 +1,1 @@
+"""Frozen features: the network that gives them, their extraction and their files."""

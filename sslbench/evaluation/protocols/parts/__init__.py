@@ -1,0 +1,1 @@
+"""What several protocols share: the calls that run them, metrics, logistic regression."""

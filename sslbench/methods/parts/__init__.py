@@ -1,0 +1,1 @@
+"""What several methods share: teachers, banks, clustering, masks of blocks."""
