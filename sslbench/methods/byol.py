@@ -1,7 +1,7 @@
 """BYOL: predict a slow teacher's projection of the other view; no negatives.
 
 Paper    Grill et al. 2020, https://arxiv.org/abs/2006.07733, eq. 2
-Code     https://github.com/google-deepmind/deepmind-research/blob/master/byol/byol_experiment.py
+Code     https://github.com/google-deepmind/deepmind-research/blob/4822a45504cb05042841a358f070bba35c6fbc24/byol/byol_experiment.py
 Family   self-distillation          Views  two, asymmetric (table 6)
 Differs  the loss is the mean of the two directions in [-1, 1] (the paper's is 4 + 4 times it);
          batch and optimiser follow the common recipe, as for every method here

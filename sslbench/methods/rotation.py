@@ -1,7 +1,7 @@
 """Rotation (RotNet): tell by which quarter turns an image was rotated.
 
 Paper    Gidaris et al. 2018, https://arxiv.org/abs/1803.07728, eq. 2 and 3
-Code     https://github.com/gidariss/FeatureLearningRotNet/blob/master/algorithms/ClassificationModel.py
+Code     https://github.com/gidariss/FeatureLearningRotNet/blob/8539de63f3facff12df7087e7925657503de4cf7/algorithms/ClassificationModel.py
 Family   pretext          Views  one; all four rotations of its final square in one batch
 Differs  batch, optimiser and length follow the common recipe, as for every method here
 """

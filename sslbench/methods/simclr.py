@@ -1,7 +1,7 @@
 """SimCLR: two views of an image attract, all other images in the batch repel.
 
 Paper    Chen et al. 2020, https://arxiv.org/abs/2002.05709, eq. 1 and algorithm 1
-Code     https://github.com/google-research/simclr/blob/master/tf2/objective.py
+Code     https://github.com/google-research/simclr/blob/67b562524223e65c0414a15c3bd7ac007d28f629/tf2/objective.py
 Family   contrastive          Views  two, drawn alike
 Differs  batch norms see both views in one batch of one device; no blur on small images
 """

@@ -36,12 +36,13 @@ def build(method: Method, settings: OptimizerSettings) -> dict[str, Optimizer]:
 
 
 def _create(groups: list[dict[str, Any]], settings: OptimizerSettings) -> Optimizer:
+    # Fused: one kernel for all parameters. The loop over 40 small tensors was a tenth of a step.
     if settings.name in ("adam", "adamw"):
         kind = AdamW if settings.name == "adamw" else Adam
-        return kind(groups, betas=_require(settings.betas, "betas", settings.name))
+        return kind(groups, betas=_require(settings.betas, "betas", settings.name), fused=True)
     momentum = _require(settings.momentum, "momentum", settings.name)
     if settings.name == "sgd":
-        return SGD(groups, momentum=momentum, nesterov=momentum > 0)
+        return SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=True)
     from lightly.utils.lars import LARS
 
     lars: Optimizer = LARS(groups, lr=settings.learning_rate, momentum=momentum)

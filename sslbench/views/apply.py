@@ -44,11 +44,13 @@ def make_views(
     """
     _refuse_colourless(views, images)
     height, width = images.shape[2:]
-    made = []
+    made: list[Tensor] = []
     for view in views:
-        for _ in range(view.copies):
-            parameters = draw(view, len(images), height, width, generator)
-            made.append(transform(images, view, parameters, image_size, mean, std))
+        # All copies in one pass: on small batches the calls cost more than the pixels.
+        copies = images.repeat(view.copies, 1, 1, 1)
+        parameters = draw(view, len(copies), height, width, generator)
+        out = transform(copies, view, parameters, image_size, mean, std)
+        made.extend(out.chunk(view.copies))
     return made
 
 

@@ -124,6 +124,16 @@ def test_global_chance_is_neither_read_nor_moved():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_copies_come_one_whole_batch_after_another():
+    batch = images(6)
+    made = make_views((SIMCLR,), batch, 32, MEAN, STD, generator())
+    drawn = draw(SIMCLR, 12, 32, 32, generator())
+    for copy, found in enumerate(made):
+        mine = take(drawn, torch.arange(6) + 6 * copy)
+        torch.testing.assert_close(found, transform(batch, SIMCLR, mine, 32, MEAN, STD))
+    assert not torch.allclose(*made)
+
+
 def test_views_come_in_order_and_at_their_own_sizes():
     small = replace(SIMCLR, copies=3, size=16)
     made = make_views((SIMCLR, small, PLAIN), images(5, 40, 48), 32, MEAN, STD, generator())
