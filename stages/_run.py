@@ -117,7 +117,8 @@ def _execute(stage: str, arguments: argparse.Namespace, work: Callable[[Run], Ou
     started = time.perf_counter()
     if journal.is_enabled():
         context.journal = journal.Journal(_start_event(context))
-        journal.start_recorder()
+        if context.journal.is_open:
+            journal.start_recorder()
     try:
         outcome = work(context)
         record = _record(context, outcome)

@@ -22,14 +22,26 @@ def is_enabled() -> bool:
 
 
 class Journal:
-    """Append-only event file of one executed stage; every line is flushed at once."""
+    """Append-only event file of one executed stage; every line is on its way to the disk at once.
+
+    A disk that takes no more ends the tracking, never the run: `sslbench publish` makes up for it.
+    """
 
     def __init__(self, start: Mapping[str, Any], folder: Path = FOLDER) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         stamp = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         self.path = folder / f"{stamp}.jsonl"
-        self._handle = self.path.open("a", encoding="utf-8")
+        self._handle: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            self._stop(error)
         self._write({"event": "start", "pid": os.getpid(), **start})
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events are being written."""
+        return self._handle is not None
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record numbers at a step."""
@@ -38,17 +50,28 @@ class Journal:
     def finish(self, status: str, **details: Any) -> None:
         """Record the end; status is FINISHED or FAILED, MLflow's words."""
         self._write({"event": "finish", "status": status, **details})
-        self._handle.close()
+        if self._handle is not None:
+            os.close(self._handle)
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        line = {"time": time.time(), **event}
-        self._handle.write(json.dumps(line, sort_keys=True) + "\n")
-        self._handle.flush()
+        if self._handle is None:
+            return
+        line = json.dumps({"time": time.time(), **event}, sort_keys=True) + "\n"
+        try:
+            os.write(self._handle, line.encode())
+        except OSError as error:
+            self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        why = f"{self.path}: cannot write ({error.strerror})"
+        print(f"tracking stopped, the run goes on; {why}; later: sslbench publish", file=sys.stderr)
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle = None
 
 
 def start_recorder() -> None:
     """Start the recorder in the background; it leaves at once if one is running already."""
-    FOLDER.parent.mkdir(exist_ok=True)
     with (FOLDER.parent / "recorder.log").open("a", encoding="utf-8") as log:
         subprocess.Popen(
             [sys.executable, "-m", "sslbench.tracking.recorder"],

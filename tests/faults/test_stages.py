@@ -1,5 +1,6 @@
 """What a person's mistake gets at a stage's door: one line, exit code non-zero, no traceback."""
 
+import contextlib
 import json
 import os
 import re
@@ -121,6 +122,50 @@ def test_a_read_only_result_folder(project, root):
     (project / "closed").write_text("a file where a folder should be")
     line = refused(run(project, root, "pretrain", *pretrain("closed/out")))
     assert "cannot write" in line
+
+
+@pytest.fixture(params=["size=32k", "ro"], ids=["full disk", "read-only disk"])
+def bad_disk(request, project):
+    """A mounted disk that takes no checkpoint."""
+    folder = project / "disk"
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", folder]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "pretrain"])
+def test_a_disk_that_takes_nothing(project, root, bad_disk, stage):
+    arguments = {
+        "prepare": ["--dataset", "scenes", "--out", "disk/scenes"],
+        "pretrain": pretrain("disk/checkpoint", method="rotation"),
+    }
+    line = refused(run(project, root, stage, *arguments[stage]))
+    assert "cannot write (" in line
+    assert "disk/" in line
+    assert "writable" in line or "can be written" in line
+    left = [path.name for path in bad_disk.rglob("*") if path.is_file()]
+    assert not [name for name in left if name.endswith(".tmp") or name == "dataset.json"]
+
+
+def test_a_journal_without_room_does_not_stop_the_run(project, root, bad_disk):
+    with contextlib.suppress(OSError):  # until it is full
+        (bad_disk / "ballast").write_bytes(bytes(2**20))
+    (project / "logs").symlink_to(bad_disk, target_is_directory=True)
+    arguments = pretrain("untracked", method="rotation")
+    try:
+        done = run(project, root, "pretrain", *arguments, SSLBENCH_TRACKING="on")
+    finally:
+        (project / "logs").unlink()
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "tracking stopped, the run goes on" in done.stderr
+    assert (project / "untracked" / "model.json").exists()
 
 
 def test_a_device_that_is_not_there(project, root):
