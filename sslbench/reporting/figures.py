@@ -5,6 +5,7 @@ A panel goes into the page as it is, and together with its fellows into one file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -218,6 +219,8 @@ def _tick(value: float, unit: str) -> str:
 
 
 def _short(layer: str, layers: Mapping[str, float]) -> str:
-    """Return a layer's name, or its last characters where many share the axis."""
-    room = max(3, 32 // len(layers))
-    return layer if len(layer) <= room else layer[-min(3, room) :].lstrip("_.")
+    """Return a layer's name, shortened (b4 for block4, mean for patch_mean) on a full axis."""
+    if len(layer) <= max(3, 32 // len(layers)):
+        return layer
+    numbered = re.fullmatch(r"([a-z])[a-z]*(\d+)", layer)
+    return "".join(numbered.groups()) if numbered else layer.rsplit("_", 1)[-1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.core.errors import UserError
-from sslbench.reporting.figures import curve_panels
+from sslbench.reporting.figures import _short, curve_panels
 from sslbench.reporting.layers import layer_rows
 from sslbench.reporting.leaderboard import is_best, leaderboard_text, show_spread
 from sslbench.reporting.tables import Number, numbers, read_csv
@@ -194,6 +194,13 @@ def test_names_are_escaped_everywhere(make_project: Any) -> None:
     for figure in (report / "figures").glob("*.svg"):
         ET.parse(figure)
         assert "<script" not in figure.read_text()
+
+
+def test_layers_keep_a_name_of_their_own_on_a_full_axis() -> None:
+    vit = dict.fromkeys(("block1", "block2", "block3", "block4", "patch_mean", "cls"), 0.5)
+    resnet = dict.fromkeys(("stem", "layer1", "layer2", "layer3", "layer4"), 0.5)
+    assert [_short(name, vit) for name in vit] == ["b1", "b2", "b3", "b4", "mean", "cls"]
+    assert [_short(name, resnet) for name in resnet] == list(resnet)
 
 
 def test_figures_are_sound_and_old_ones_go(project: Project, report: Path) -> None:
