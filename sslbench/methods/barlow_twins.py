@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from lightly.loss import BarlowTwinsLoss
 from torch import Tensor
+from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
 from sslbench.heads.expander import expander
@@ -62,8 +63,8 @@ class BarlowTwins(Method):
 @torch.no_grad()
 def mean_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Return the mean correlation of a dimension in two views (batch, dim), a detached scalar."""
-    centred = [rows.float() - rows.float().mean(dim=0) for rows in (first, second)]
-    return torch.nn.functional.cosine_similarity(*centred, dim=0).mean()
+    a, b = (rows.float() - rows.float().mean(dim=0) for rows in (first, second))
+    return functional.cosine_similarity(a, b, dim=0).mean()
 
 
 METHOD = BarlowTwins

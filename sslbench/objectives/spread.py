@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,4 +17,4 @@ def unit_spread(rows: Tensor) -> Tensor:
     directions. Source: Chen and He 2020, https://arxiv.org/abs/2011.10566, section 4.1.
     """
     unit = functional.normalize(rows.float(), dim=1)
-    return unit.std(dim=0).mean() * rows.shape[1] ** 0.5
+    return unit.std(dim=0).mean() * math.sqrt(rows.shape[1])

@@ -28,7 +28,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def cosine(row: Tensor, other: Tensor) -> float:
-    return float((row @ other) / (row.norm() * other.norm()))
+    return float((row @ other / (row.norm() * other.norm())).detach())
 
 
 def restated_info_nce(rows: Tensor, own: Tensor, negatives: list[Tensor], tau: float) -> float:

@@ -147,7 +147,7 @@ def test_simsiam_is_the_mean_of_both_directions_restated() -> None:
     loss = method(ViewBatch(views, batch.index, batch.generator), PROGRESS, "main").loss
 
     def cosine(row: Tensor, other: Tensor) -> float:
-        return float((row @ other) / (row.norm() * other.norm()))
+        return float((row @ other / (row.norm() * other.norm())).detach())
 
     first, second = (method.projection_head(method.backbone(view)) for view in views)
     total = 0.0
