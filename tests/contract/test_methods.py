@@ -23,7 +23,9 @@ NO_GRADIENT: dict[str, dict[str, str]] = {}
 # The loss on eight fixed images after LEARNING_STEPS, as a share of the first one's distance from
 # the least loss there is. Loosened only with a reason.
 LEARNING_STEPS = 40
-LEAST_LOSS = {"byol": -1.0}
+LEAST_LOSS = {"byol": -1.0, "simsiam": -1.0}
+# Steps before which the loss says nothing: a queue still holds random rows, which are easy.
+NOISE_STEPS = {"mocov1": 2, "mocov2": 2}
 LARGEST_SHARE = 0.75
 
 every_method = pytest.mark.parametrize("name", methods.names())
@@ -208,7 +210,8 @@ def test_eight_images_are_learned_and_features_do_not_collapse(name: str) -> Non
         )
     ]
     least = LEAST_LOSS.get(name, 0.0)
-    assert losses[-1] - least < LARGEST_SHARE * (losses[0] - least)
+    first = losses[NOISE_STEPS.get(name, 0)]
+    assert losses[-1] - least < LARGEST_SHARE * (first - least)
     method.eval()
     with torch.no_grad():
         features = method.evaluation_backbone(harness.make_batch(method, index).views[0])

@@ -29,7 +29,9 @@ class Teacher(nn.Module):
 
     Attributes:
         network: the copies, applied one after another.
-        momentum: share of the teacher kept at step 0; it rises to 1 along a half cosine.
+        momentum: share of the teacher kept at step 0.
+        momentum_rises: True lets it rise to 1 along a half cosine (BYOL, MoCo v3), False keeps it
+            as it is (MoCo v1 and v2).
         uses_batch_statistics: True keeps the teacher in the method's own mode, so its batch norms
             use batch statistics while training and its running buffers drift on their own (BYOL,
             MoCo). False keeps it in eval mode (no dropout, no drop path) and averages its
@@ -37,12 +39,17 @@ class Teacher(nn.Module):
     """
 
     def __init__(
-        self, *students: nn.Module, momentum: float, uses_batch_statistics: bool = True
+        self,
+        *students: nn.Module,
+        momentum: float,
+        momentum_rises: bool = True,
+        uses_batch_statistics: bool = True,
     ) -> None:
         super().__init__()
         self.network = nn.Sequential(*(twin(student) for student in students))
         self.network.requires_grad_(False)
         self.momentum = momentum
+        self.momentum_rises = momentum_rises
         self.uses_batch_statistics = uses_batch_statistics
         self._students = tuple(students)  # a tuple hides them from nn.Module
         self.train(self.training)
@@ -65,7 +72,8 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def update(self, progress: Progress) -> None:
         """Move the teacher towards the students: teacher = m * teacher + (1 - m) * student."""
-        step = 1.0 - cosine_momentum(self.momentum, progress)
+        rises = self.momentum_rises
+        step = 1.0 - (cosine_momentum(self.momentum, progress) if rises else self.momentum)
         _lerp(self.network.parameters(), self._chain("parameters"), step)
         if not self.uses_batch_statistics:
             _lerp(self.network.buffers(), self._chain("buffers"), step)
