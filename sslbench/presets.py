@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,7 +93,15 @@ def _load(path: Path) -> CommentedMap:
         raise UserError(f"not valid YAML ({error})", where=str(path)) from None
     if not isinstance(content, CommentedMap):
         raise UserError("holds no mapping at the top", where=str(path))
-    return content
+    return _unshared(content)
+
+
+def _unshared(node: CommentedMap) -> CommentedMap:
+    """Give each alias a copy of its own; or an edit of one block would edit them all."""
+    for key, value in node.items():
+        if isinstance(value, CommentedMap):
+            node[key] = _unshared(copy.deepcopy(value))
+    return node
 
 
 def _merge_file(merged: CommentedMap, path: Path, conf: Path) -> None:

@@ -97,11 +97,19 @@ class EpochContext:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share weight decay and a learning-rate factor, within one phase."""
+    """Parameters that share weight decay and a learning rate, within one phase.
+
+    Attributes:
+        weight_decay: whether the recipe's decay applies.
+        lr_factor: times the recipe's rate.
+        is_scheduled: False keeps the rate at its peak throughout.
+        phase: whose optimiser holds them.
+    """
 
     parameters: list[nn.Parameter]
     weight_decay: bool = True
     lr_factor: float = 1.0
+    is_scheduled: bool = True
     phase: str = "main"
 
 
@@ -150,7 +158,7 @@ NEVER_DECAYED = ("cls_token", "pos_embed", "mask_token", "gamma", "weight_g", "o
 
 
 def split_weight_decay(
-    module: nn.Module, *, phase: str = "main", lr_factor: float = 1.0
+    module: nn.Module, *, phase: str = "main", lr_factor: float = 1.0, is_scheduled: bool = True
 ) -> list[ParameterGroup]:
     """Return a module's trainable parameters as a decayed and an undecayed group.
 
@@ -165,7 +173,7 @@ def split_weight_decay(
         is_token = name.rsplit(".", 1)[-1] in NEVER_DECAYED
         (free if parameter.ndim <= 1 or is_token else decayed).append(parameter)
     groups = (
-        ParameterGroup(decayed, True, lr_factor, phase),
-        ParameterGroup(free, False, lr_factor, phase),
+        ParameterGroup(decayed, True, lr_factor, is_scheduled, phase),
+        ParameterGroup(free, False, lr_factor, is_scheduled, phase),
     )
     return [group for group in groups if group.parameters]

@@ -3,8 +3,7 @@
 Paper    Chen and He 2020, https://arxiv.org/abs/2011.10566, eq. 1 to 4
 Code     https://github.com/facebookresearch/simsiam
 Family   self-distillation          Views  two, drawn alike
-Differs  the predictor's rate follows the schedule (the authors keep it constant); its weights are
-         not decayed (the authors' are); batch and optimiser follow the common recipe
+Differs  batch and optimiser follow the common recipe, as for every method here
 """
 
 from __future__ import annotations
@@ -67,12 +66,11 @@ class SimSiam(Method):
         return StepOutput(loss, {"projection_spread": unit_spread(first)})
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the usual groups, the prediction head without weight decay."""
-        predictor = list(self.prediction_head.parameters())
+        """Return the usual groups; the predictor's rate is constant (appendix A)."""
         return [
             *split_weight_decay(self.backbone),
             *split_weight_decay(self.projection_head),
-            ParameterGroup(predictor, weight_decay=False),
+            *split_weight_decay(self.prediction_head, is_scheduled=False),
         ]
 
     def _direction(self, projections: Tensor, targets: Tensor) -> Tensor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sslbench.core.errors import UserError
+from sslbench.objectives.spread import unit_spread
 
 # Alarm thresholds; no result depends on them. 1 is a spread like that of random directions.
 MIN_FEATURE_STD = 0.05
@@ -36,16 +34,6 @@ def refuse_non_finite(losses: Tensor, first_step: int, method: str) -> None:
         )
 
 
-def feature_std(features: Tensor) -> float:
-    """Return the spread of unit features (batch, dim): 0 collapsed, about 1 spread out.
-
-    The mean standard deviation per dimension of L2-normalised rows, times sqrt(dim)
-    (Chen and He 2021, https://arxiv.org/abs/2011.10566, section 4.1).
-    """
-    unit = functional.normalize(features.float(), dim=1)
-    return float(unit.std(dim=0).mean() * math.sqrt(features.shape[1]))
-
-
 def effective_rank(features: Tensor) -> float:
     """Return exp of the entropy of the normalised singular values of (batch, dim) features.
 
@@ -59,7 +47,7 @@ def effective_rank(features: Tensor) -> float:
 def measure(features: Tensor) -> dict[str, float]:
     """Return the health figures of (batch, dim) features of un-augmented images."""
     return {
-        "feature_std": feature_std(features.float()),
+        "feature_std": float(unit_spread(features)),
         "effective_rank": effective_rank(features.float()),
     }
 

@@ -26,6 +26,7 @@ def build(method: Method, settings: OptimizerSettings) -> dict[str, Optimizer]:
                 "params": group.parameters,
                 "lr": settings.learning_rate * group.lr_factor,
                 "peak_lr": settings.learning_rate * group.lr_factor,
+                "is_scheduled": group.is_scheduled,
                 "weight_decay": settings.weight_decay if group.weight_decay else 0.0,
             }
             for group in groups
@@ -56,9 +57,9 @@ def _require(value: Any, key: str, name: str) -> Any:
 
 
 def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
-    """Set every group's rate to its peak times a factor."""
+    """Set every scheduled group's rate to its peak times a factor."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak_lr"] * factor
+        group["lr"] = group["peak_lr"] * (factor if group["is_scheduled"] else 1.0)
 
 
 def parameters_of(optimizer: Optimizer) -> list[torch.nn.Parameter]:

@@ -79,3 +79,14 @@ def test_generated_files_are_current(root):
 
     assert (root / docs.SCHEMA).read_text() == docs.schema_text(), "run `make docs`"
     assert (root / docs.METHODS_PAGE).read_text() == docs.methods_page(), "run `make docs`"
+
+
+def test_blocks_that_share_an_anchor_are_edited_apart(root):
+    grid = "grid.methods=[rotation, deepclusterv2, supervised]"
+    values = yaml.safe_load(presets.compose("cifar10", [grid], root / "conf"))
+    names = {name: recipe["optimizer"]["name"] for name, recipe in values["recipes"].items()}
+    assert names == {"rotation": "sgd", "deepclusterv2": "lars", "supervised": "sgd"}
+    changes = ["grid.methods=[rotation, random_init]", "recipes.rotation.warmup_fraction=0.5"]
+    values = yaml.safe_load(presets.compose("default", changes, root / "conf"))
+    warmups = {name: recipe["warmup_fraction"] for name, recipe in values["recipes"].items()}
+    assert warmups == {"rotation": 0.5, "random_init": 0.05}

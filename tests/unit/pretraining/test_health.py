@@ -9,13 +9,13 @@ from sslbench.pretraining import health
 
 def test_random_directions_have_spread_one_and_full_rank():
     features = torch.randn(4096, 32, generator=torch.Generator().manual_seed(0))
-    assert health.feature_std(features) == pytest.approx(1, abs=0.02)
+    assert health.measure(features)["feature_std"] == pytest.approx(1, abs=0.02)
     assert health.effective_rank(features) == pytest.approx(32, rel=0.01)
 
 
 def test_collapsed_features_have_no_spread_and_rank_one():
     features = torch.ones(64, 32)
-    assert health.feature_std(features) == pytest.approx(0, abs=1e-5)
+    assert health.measure(features)["feature_std"] == pytest.approx(0, abs=1e-5)
     assert health.effective_rank(features) == pytest.approx(1, abs=1e-3)
 
 

@@ -54,3 +54,10 @@ def test_fused_steps_equal_plain_ones(name):
 def test_a_recipe_that_lacks_a_number_names_it(name, missing):
     with pytest.raises(UserError, match=f"{name} needs {missing}"):
         optimizers.build(harness.build_method("simclr"), settings(name, **{missing: None}))
+
+
+def test_the_schedule_moves_the_groups_that_follow_it():
+    optimizer = optimizers.build(harness.build_method("simsiam"), settings("sgd"))["main"]
+    optimizers.set_learning_rate(optimizer, 0.25)
+    rates = {group["is_scheduled"]: group["lr"] for group in optimizer.param_groups}
+    assert rates == {True: pytest.approx(0.0025), False: pytest.approx(0.01)}
