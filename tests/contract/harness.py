@@ -25,8 +25,14 @@ NUM_IMAGES, NUM_CLASSES, SIZE, BATCH = 16, 4, 32, 8
 STEPS_PER_EPOCH = NUM_IMAGES // BATCH
 MEAN, STD = torch.full((3,), 0.5), torch.full((3,), 0.25)
 
-# Sizes by suffix; anything else keeps its value.
-SHRUNK = {"_dim": 32, "num_prototypes": [4, 3], "queue_size": 16, "decoder_depth": 1}
+# Sizes by suffix, where they are of the same type; anything else keeps its value.
+SHRUNK = {
+    "_dim": 32,
+    "num_prototypes": [4, 3],
+    "num_clusters": 4,  # at most one for each image
+    "queue_size": 16,
+    "decoder_depth": 1,
+}
 TINY_BACKBONES = {"resnet": {"width": 8}, "vit": {"size": "micro", "patch_size": 8}}
 
 TRAINING = [name for name in methods.names() if methods.load(name).METHOD.trains]
@@ -51,7 +57,7 @@ def shrink(values: Any) -> Any:
 
 def _shrunk(key: str, value: Any) -> Any:
     for suffix, small in SHRUNK.items():
-        if key.endswith(suffix) and value is not None:
+        if key.endswith(suffix) and type(value) is type(small):
             return small
     return shrink(value)
 

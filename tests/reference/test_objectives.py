@@ -260,5 +260,6 @@ def test_every_criterion_has_a_reference() -> None:
         "simclr", "byol", "rotation", "supervised", "deepclusterv2", "mae",
         "context_encoder", "context_encoder_adversarial",
         "simsiam", "barlow_twins", "vicreg", "mocov1", "mocov2", "mocov3", "nnclr",
+        "swav", "sela", "deepcluster",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}

@@ -1,7 +1,8 @@
-"""Spherical k-means over a bank of unit rows: chunked, deterministic, no empty clusters."""
+"""K-means over a bank of rows, by cosine or by distance: chunked, deterministic, nothing empty."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +17,10 @@ class Clustering:
     """A result of k-means.
 
     Attributes:
-        centroids: (num_clusters, dim), unit rows.
+        centroids: (num_clusters, dim), unit rows if spherical.
         assignments: (num_rows,) the cluster of each row.
-        objective: mean cosine of rows and centroids after each assignment; it never falls.
+        objective: mean fit of rows and centroids after each assignment, their cosine or half
+            their squared distance below 0; it never falls.
     """
 
     centroids: Tensor
@@ -44,7 +46,6 @@ class ClusterBank(nn.Module):
         self.assignments.copy_(result.assignments)
 
 
-@torch.no_grad()
 def spherical_kmeans(
     rows: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
 ) -> Clustering:
@@ -59,16 +60,14 @@ def spherical_kmeans(
         iterations: number of centroid updates.
         generator: draws the initial centroids.
     """
-    rows = rows.float()
-    drawn = torch.randperm(len(rows), generator=generator, device=generator.device)
-    centroids = rows[drawn[:num_clusters].to(rows.device)]
-    cosines, assignments = assign(rows, centroids)
-    objective = [cosines.mean().item()]
-    for _ in range(iterations):
-        centroids = _update(rows, assignments, cosines, num_clusters)
-        cosines, assignments = assign(rows, centroids)
-        objective.append(cosines.mean().item())
-    return Clustering(centroids, assignments, objective)
+    return _kmeans(rows, num_clusters, iterations, generator, (assign, _directions))
+
+
+def euclidean_kmeans(
+    rows: Tensor, num_clusters: int, iterations: int, generator: torch.Generator
+) -> Clustering:
+    """Cluster rows of any length by distance; arguments and repair as in `spherical_kmeans`."""
+    return _kmeans(rows, num_clusters, iterations, generator, (nearest, _means))
 
 
 def assign(rows: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,8 +76,63 @@ def assign(rows: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 
 
-def _update(rows: Tensor, assignments: Tensor, cosines: Tensor, num_clusters: int) -> Tensor:
-    """Return the unit sum of every cluster's rows; empty clusters take the worst-fitted rows."""
+def nearest(rows: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return half each row's smallest squared distance, negated, and that centroid; (num_rows,)."""
+    # -|x - c|^2 / 2 = x . c - |c|^2 / 2 - |x|^2 / 2, the last term alike for all centroids
+    half = centroids.square().sum(dim=1) / 2
+    found = [(chunk @ centroids.T - half).max(dim=1) for chunk in _chunks(rows)]
+    best = torch.cat([part.values for part in found]) - rows.square().sum(dim=1) / 2
+    return best, torch.cat([part.indices for part in found])
+
+
+def mutual_information(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mutual information of two clusterings over the mean of their entropies, in [0, 1].
+
+    1 where they agree up to the clusters' names, 0 where one says nothing of the other.
+
+    Args:
+        first: (num_rows,) cluster of each row.
+        second: (num_rows,) likewise.
+    """
+    size = int(torch.maximum(first.max(), second.max())) + 1
+    joint = (first * size + second).bincount(minlength=size**2).double() / len(first)
+    joint = joint.view(size, size)
+    entropies = [torch.special.entr(part).sum() for part in (joint.sum(0), joint.sum(1), joint)]
+    shared = entropies[0] + entropies[1] - entropies[2]
+    share: Tensor = 2 * shared / (entropies[0] + entropies[1]).clamp_min(1e-12)
+    return share.clamp_min(0.0)
+
+
+_Fit = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+_Centre = Callable[[Tensor, Tensor], Tensor]
+
+
+@torch.no_grad()
+def _kmeans(
+    rows: Tensor,
+    num_clusters: int,
+    iterations: int,
+    generator: torch.Generator,
+    geometry: tuple[_Fit, _Centre],
+) -> Clustering:
+    """Alternate between fitting rows to centroids and centring centroids in their rows."""
+    fit, centre = geometry
+    rows = rows.float()
+    drawn = torch.randperm(len(rows), generator=generator, device=generator.device)
+    centroids = rows[drawn[:num_clusters].to(rows.device)]
+    fits, assignments = fit(rows, centroids)
+    objective = [fits.mean().item()]
+    for _ in range(iterations):
+        centroids = centre(*_sums(rows, assignments, fits, num_clusters))
+        fits, assignments = fit(rows, centroids)
+        objective.append(fits.mean().item())
+    return Clustering(centroids, assignments, objective)
+
+
+def _sums(
+    rows: Tensor, assignments: Tensor, fits: Tensor, num_clusters: int
+) -> tuple[Tensor, Tensor]:
+    """Return every cluster's sum of rows and its size; empty clusters take worst-fitted rows."""
     sums = rows.new_zeros(num_clusters, rows.shape[1])
     counts = rows.new_zeros(num_clusters)
     for chunk, own in zip(_chunks(rows), _chunks(assignments), strict=True):
@@ -86,8 +140,17 @@ def _update(rows: Tensor, assignments: Tensor, cosines: Tensor, num_clusters: in
         sums += members.T @ chunk  # a product, not index_add_: deterministic on a GPU too
         counts += members.sum(dim=0)
     empty = (counts == 0).nonzero().flatten()
-    sums[empty] = rows[cosines.argsort(stable=True)[: len(empty)]]
+    sums[empty] = rows[fits.argsort(stable=True)[: len(empty)]]
+    return sums, counts.clamp_min(1.0)
+
+
+def _directions(sums: Tensor, counts: Tensor) -> Tensor:
+    del counts
     return functional.normalize(sums, dim=1)
+
+
+def _means(sums: Tensor, counts: Tensor) -> Tensor:
+    return sums / counts[:, None]
 
 
 def _chunks(rows: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Spherical k-means: exact on blobs, monotone, no empty cluster, chunk size without influence."""
+"""K-means: exact on blobs, monotone, no empty cluster, chunk size without influence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import torch
 from torch.nn.functional import normalize
 
 from sslbench.methods.parts import clustering
-from sslbench.methods.parts.clustering import ClusterBank, assign, spherical_kmeans
+from sslbench.methods.parts.clustering import (
+    ClusterBank,
+    assign,
+    euclidean_kmeans,
+    mutual_information,
+    nearest,
+    spherical_kmeans,
+)
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -83,3 +90,51 @@ def test_cluster_bank_keeps_its_result_in_its_state() -> None:
     assert set(bank.state_dict()) == {"centroids", "assignments"}
     assert not bank.centroids.requires_grad
     assert len(bank.assignments.unique()) == 7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_euclidean_objective_never_falls(seed: int) -> None:
+    rows = 3 * torch.randn(200, 8, generator=stream(seed))
+    found = euclidean_kmeans(rows, 12, 10, stream(seed)).objective
+    assert all(later >= earlier - 1e-5 for earlier, later in pairwise(found))
+    assert found[-1] > found[0] + 0.01
+
+
+def test_nearest_is_the_centroid_at_the_smallest_distance() -> None:
+    rows, centroids = torch.randn(50, 4, generator=stream()), torch.randn(6, 4, generator=stream(1))
+    fits, assignments = nearest(rows, centroids)
+    distances = torch.stack([(rows - centroid).square().sum(dim=1) for centroid in centroids])
+    assert torch.equal(assignments, distances.argmin(dim=0))
+    assert torch.allclose(fits, -distances.min(dim=0).values / 2, atol=1e-5)
+
+
+def test_blobs_on_one_ray_are_told_apart_by_distance_only() -> None:
+    """All rows point the same way, which cosines cannot tell apart."""
+    rows = torch.tensor([1.0, 5.0, 25.0]).repeat_interleave(20)[:, None] * torch.ones(60, 2)
+    rows = rows + 0.1 * torch.randn(60, 2, generator=stream(3))
+    best = max((euclidean_kmeans(rows, 3, 10, stream(seed)) for seed in range(10)),
+               key=lambda found: found.objective[-1])  # fmt: skip
+    groups = best.assignments.view(3, 20)
+    assert all(len(set(group.tolist())) == 1 for group in groups)
+    means = rows.view(3, 20, 2).mean(dim=1)
+    assert torch.allclose(best.centroids[groups[:, 0]], means, atol=1e-5)
+
+
+def test_no_euclidean_cluster_stays_empty() -> None:
+    rows = torch.cat([torch.eye(3)[:1].repeat(30, 1), 4 * torch.eye(3)[1:]])
+    found = euclidean_kmeans(rows, 3, 5, stream())
+    assert found.assignments.bincount(minlength=3).min() > 0
+    assert found.objective[-1] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_mutual_information_is_the_usual_one() -> None:
+    from sklearn.metrics import normalized_mutual_info_score
+
+    first = torch.randint(0, 5, (200,), generator=stream())
+    second = torch.where(torch.rand(200, generator=stream(1)) < 0.5, first, (first + 2) % 7)
+    expected = normalized_mutual_info_score(first.numpy(), second.numpy())
+    assert float(mutual_information(first, second)) == pytest.approx(expected, abs=1e-9)
+    assert float(mutual_information(first, 4 - first)) == pytest.approx(1.0)
+    assert float(mutual_information(first, torch.zeros_like(first))) == pytest.approx(0.0)
+    nothing = torch.zeros_like(first)
+    assert float(mutual_information(nothing, nothing)) == pytest.approx(0.0)
