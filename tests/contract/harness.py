@@ -52,7 +52,8 @@ def shrink(values: Any) -> Any:
 def _shrunk(key: str, value: Any) -> Any:
     for suffix, small in SHRUNK.items():
         if key.endswith(suffix) and value is not None:
-            return small
+            is_one_of_many = isinstance(small, list) and not isinstance(value, list)
+            return small[0] if is_one_of_many else small
     return shrink(value)
 
 

@@ -258,6 +258,6 @@ def test_every_criterion_has_a_reference() -> None:
     """A reminder with teeth: a new method states here which test restates its loss."""
     restated = {
         "simclr", "byol", "rotation", "supervised", "deepclusterv2", "mae",
-        "context_encoder", "context_encoder_adversarial",
+        "context_encoder", "context_encoder_adversarial", "dino", "simmim", "ibot", "msn",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}
