@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lightly.models.modules import (
-    MaskedVisionTransformerDecoderTIMM,
-    MaskedVisionTransformerTIMM,
-)
+from lightly.models.modules import MaskedVisionTransformerDecoderTIMM
 from lightly.models.utils import get_at_index, normalize_mean_var, patchify, set_at_index
 from torch import Tensor, nn
 
 from sslbench.backbones.base import Backbone
-from sslbench.core.errors import UserError
 from sslbench.methods.base import DataInfo, Method, Progress, StepOutput, ViewBatch
+from sslbench.methods.parts.masked_encoder import MaskedEncoder
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 from sslbench.views.token_masks import random_token_mask
@@ -55,44 +52,33 @@ class MAE(Method):
     def __init__(self, backbone: Backbone, params: Params, data: DataInfo) -> None:
         super().__init__(backbone, params.views)
         del data
-        vit = getattr(backbone, "vit", None)
-        if vit is None:
-            mend = "set recipes.mae.backbone to {family: vit, ...}"
-            raise UserError("needs a transformer backbone", where="mae", mend=mend)
-        # In a tuple, or the encoder's weights would be saved twice; it holds nothing of its own
-        # but a mask token, which an encoder of visible patches never uses. It also gives the
-        # backbone MAE's initialisation and fixed sine-cosine positions.
-        self._masked_encoder = (MaskedVisionTransformerTIMM(vit),)
-        self.patch_size = int(vit.patch_embed.patch_size[0])
-        self.num_patches = int(vit.patch_embed.num_patches)
-        self.num_prefix_tokens = int(vit.num_prefix_tokens)
+        self.encoder = MaskedEncoder(backbone, "mae", reinitialise=True)
         self.mask_ratio = params.mask_ratio
         self.decoder_embedding = nn.Linear(backbone.feature_dim, params.decoder_dim)
         self.decoder = MaskedVisionTransformerDecoderTIMM(
-            num_patches=self.num_patches,
+            num_patches=self.encoder.num_patches,
             embed_dim=params.decoder_dim,
             depth=params.decoder_depth,
             num_heads=params.decoder_heads,
-            num_prefix_tokens=self.num_prefix_tokens,
+            num_prefix_tokens=self.encoder.num_prefix_tokens,
         )
-        self.prediction_head = nn.Linear(params.decoder_dim, 3 * self.patch_size**2)
+        self.prediction_head = nn.Linear(params.decoder_dim, 3 * self.encoder.patch_size**2)
 
     def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
         """Return the mean squared error over masked patches."""
-        images = batch.views[0]
+        images, prefix = batch.views[0], self.encoder.num_prefix_tokens
         kept, masked = random_token_mask(
-            len(images), self.num_patches, self.num_prefix_tokens, self.mask_ratio, batch.generator
+            len(images), self.encoder.num_patches, prefix, self.mask_ratio, batch.generator
         )
         kept, masked = kept.to(images.device), masked.to(images.device)
         predicted = self._paint(images, kept, masked)
-        targets = pixel_targets(images, self.patch_size, masked - self.num_prefix_tokens)
+        targets = pixel_targets(images, self.encoder.patch_size, masked - prefix)
         return StepOutput(in_float32(nn.functional.mse_loss, predicted, targets))
 
     def _paint(self, images: Tensor, kept: Tensor, masked: Tensor) -> Tensor:
         """Return predicted pixels (batch, num_masked, 3 * patch_size^2) of the masked tokens."""
-        encoder = self._masked_encoder[0]
-        visible = self.decoder_embedding(encoder.encode(images, idx_keep=kept))
-        length = self.num_prefix_tokens + self.num_patches
+        visible = self.decoder_embedding(self.encoder.encode_kept(images, kept))
+        length = self.encoder.num_prefix_tokens + self.encoder.num_patches
         tokens = self.decoder.mask_token.to(visible.dtype).repeat(len(images), length, 1)
         decoded = self.decoder(set_at_index(tokens, kept, visible))
         painted: Tensor = self.prediction_head(get_at_index(decoded, masked))

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
 from sslbench.methods.base import DataInfo, Method, Progress, StepOutput, ViewBatch
-from sslbench.methods.parts.multicrop import count_global, per_resolution
+from sslbench.methods.parts.multi_crop import count_global, forward_by_size
 from sslbench.methods.parts.prototypes import Prototypes, evenness
 from sslbench.methods.parts.queue import Queue
 from sslbench.objectives.precision import in_float32
@@ -96,7 +96,7 @@ class SwAV(Method):
 
     def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
         """Return the swapped prediction loss; remember the global views' projections."""
-        features = per_resolution(self.backbone, batch.views)
+        features = forward_by_size(self.backbone, batch.views)
         projections = functional.normalize(self.projection_head(features).float(), dim=1)
         cosines = self.prototypes(projections)  # (num_views * batch, num_prototypes)
         queued = self._queued(progress, len(batch.index))

@@ -195,7 +195,7 @@ def test_mae_zero_prediction_scores_the_unbiased_variance() -> None:
 def test_mae_zero_head_scores_it_too() -> None:
     method = harness.build_method("mae")
     zero(method.prediction_head)
-    pixels = 3 * method.patch_size**2
+    pixels = 3 * method.encoder.patch_size**2
     assert first_loss(method) == pytest.approx((pixels - 1) / pixels, abs=1e-3)
 
 
@@ -215,7 +215,7 @@ def test_mae_loss_does_not_see_visible_pixels_as_targets() -> None:
     batch = harness.make_batch(method, torch.arange(2))
     images = batch.views[0].requires_grad_()
     method(batch, progress, "main").loss.backward()
-    side = method.patch_size
+    side = method.encoder.patch_size
     touched = images.grad.abs().sum(dim=1).unfold(1, side, side).unfold(2, side, side)
     share = (touched.sum(dim=(3, 4)) > 0).float().mean()
     assert float(share) == pytest.approx(method.mask_ratio)
@@ -240,7 +240,7 @@ def test_mae_decodes_masked_tokens_and_puts_visible_ones_back_in_place() -> None
     images = draw(1, 3, 32, 32)
     painted = method._paint(images, kept, masked)
     assert painted[0, :, 0].tolist() == [9.0, 1.0, 4.0]
-    encoded = method.decoder_embedding(method._masked_encoder[0].encode(images, idx_keep=kept))
+    encoded = method.decoder_embedding(method.encoder.encode_kept(images, kept))
     assert torch.allclose(method.decoder.seen[0, kept[0]], encoded[0])
     others = [position for position in range(17) if position not in kept[0].tolist()]
     assert method.decoder.seen[0, others].eq(7.0).all()
@@ -261,5 +261,6 @@ def test_every_criterion_has_a_reference() -> None:
         "context_encoder", "context_encoder_adversarial",
         "simsiam", "barlow_twins", "vicreg", "mocov1", "mocov2", "mocov3", "nnclr",
         "swav", "sela", "deepcluster",
+        "dino", "simmim", "ibot", "msn",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}

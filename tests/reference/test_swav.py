@@ -11,7 +11,7 @@ from torch import Tensor
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 from sslbench.methods.base import Method, Progress, StepOutput
-from sslbench.methods.parts.multicrop import per_resolution
+from sslbench.methods.parts.multi_crop import forward_by_size
 from tests.contract import harness
 from tests.contract.harness import BATCH, SMALL, STEPS_PER_EPOCH, build_method
 
@@ -59,7 +59,7 @@ def restated_swapped(method: Method, views: list[Tensor], queued: list[Tensor]) 
 
 def unit_projections(method: Method, step: int) -> list[Tensor]:
     batch = harness.make_batch(method, torch.arange(BATCH), step=step)
-    features = per_resolution(method.backbone, batch.views)
+    features = forward_by_size(method.backbone, batch.views)
     projections = method.projection_head(features).detach().double()
     return list((projections / projections.norm(dim=1, keepdim=True)).chunk(len(batch.views)))
 
