@@ -22,7 +22,7 @@ def families() -> list[str]:
     return [
         file.stem
         for file in files
-        if file.stem not in ("__init__", "base", "model_info", "residual")
+        if file.stem not in ("__init__", "base", "colour_space", "model_info", "residual")
     ]
 
 

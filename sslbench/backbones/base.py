@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -20,6 +20,9 @@ class Backbone(nn.Module):
 
     feature_dim: int
     layers: tuple[str, ...]
+
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Tell by which mean and std (channel,) images are normalised; most networks ignore it."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return pooled features (batch, feature_dim) of images (batch, channel, height, width)."""

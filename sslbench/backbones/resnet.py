@@ -35,12 +35,12 @@ class ResNet(Backbone):
 
     layers = ("stem", "layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, depth: str, stem: str, width: int) -> None:
+    def __init__(self, depth: str, stem: str, width: int, channels: int = 3) -> None:
         super().__init__()
         block, (first, second, third, fourth) = DEPTHS[depth]
         kernel, stride, padding = STEMS[stem]
         out = width * block.expansion
-        self.conv1 = nn.Conv2d(3, width, kernel, stride, padding, bias=False)
+        self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()

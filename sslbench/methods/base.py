@@ -21,11 +21,14 @@ class DataInfo:
         num_samples: images in the train split.
         num_classes: classes that the train split's labels name; 0 where unlabelled.
         image_size: side of the square images fed to the backbone, in pixels.
+        mean, std: of each channel of images in [0, 1], by which views are normalised.
     """
 
     num_samples: int
     num_classes: int
     image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import artifacts, params, seeding
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset, DatasetInfo, Split
-from sslbench.methods.base import DataInfo, Method
+from sslbench.methods.base import DataInfo, EpochContext, Method, Progress
 from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.feed import Feed
 from sslbench.pretraining.settings import Budget, Recipe
@@ -65,6 +65,8 @@ def pretrain(
     history: list[dict[str, Any]] = []
     if method.trains:
         history = _train(request, method, budget, recipe, dataset.info, split, report)
+    elif method.views:
+        _look(request, method, budget, dataset.info, split)
     written = _write(request, method, recipe, budget, dataset.info, history)
     shutil.rmtree(request.scratch, ignore_errors=True)
     return history, written
@@ -78,7 +80,13 @@ def _create(
     # Weights are drawn on the CPU, so that a seed means the same network on every device.
     torch.manual_seed(seeding.stream_seed(request.seed, "weights"))
     backbone = backbones.build({**recipe.backbone, "image_size": budget.image_size})
-    facts = DataInfo(len(split), len(info.classes), budget.image_size)
+    facts = DataInfo(
+        num_samples=len(split),
+        num_classes=len(info.classes),
+        image_size=budget.image_size,
+        mean=tuple(info.mean),
+        std=tuple(info.std),
+    )
     method: Method = module.METHOD(backbone, settings, facts)
     if method.needs.labels != "none" and not info.classes:
         mend = "leave it out of grid.methods, or use labelled data"
@@ -98,16 +106,32 @@ def _train(
     # Imported here: methods that do not train need not pay for Fabric (5 s).
     from sslbench.pretraining.loop import Loop
 
-    device = torch.device(request.device)
-    feed = Feed(split, budget.image_size, device)
-    if len(feed) < budget.batch_size:
+    batches = _batches(request, method, budget, info, split)
+    if not batches.per_epoch:
         raise UserError(
-            f"{len(feed)} train images do not fill a batch of {budget.batch_size}",
+            f"{len(split)} train images do not fill a batch of {budget.batch_size}",
             where="pretrain.batch_size",
             mend="lower it, or use more images",
         )
-    batches = Batches(
-        feed=feed,
+    loop = Loop(request.name, method, batches, budget, recipe, request.scratch, report)
+    return loop.run()
+
+
+def _look(
+    request: Request, method: Method, budget: Budget, info: DatasetInfo, split: Split
+) -> None:
+    """Run the hook of the first epoch of a method that looks at images but never steps."""
+    batches = _batches(request, method, budget, info, split)
+    first = Progress(step=0, total_steps=1, steps_per_epoch=1)
+    method.on_epoch_start(EpochContext(first, batches.extract, batches.stream("epoch/0")))
+
+
+def _batches(
+    request: Request, method: Method, budget: Budget, info: DatasetInfo, split: Split
+) -> Batches:
+    device = torch.device(request.device)
+    return Batches(
+        feed=Feed(split, budget.image_size, device),
         method=method,
         image_size=budget.image_size,
         mean=torch.tensor(info.mean, device=device),
@@ -116,8 +140,6 @@ def _train(
         seed=request.seed,
         device=device,
     )
-    loop = Loop(request.name, method, batches, budget, recipe, request.scratch, report)
-    return loop.run()
 
 
 def _write(

@@ -33,7 +33,11 @@ SHRUNK = {
     "queue_size": 16,
     "decoder_depth": 1,
 }
-TINY_BACKBONES = {"resnet": {"width": 8}, "vit": {"size": "micro", "patch_size": 8}}
+TINY_BACKBONES = {
+    "lab_resnet": {"width": 8},
+    "resnet": {"width": 8},
+    "vit": {"size": "micro", "patch_size": 8},
+}
 
 TRAINING = [name for name in methods.names() if methods.load(name).METHOD.trains]
 
@@ -62,6 +66,11 @@ def _shrunk(key: str, value: Any) -> Any:
     return shrink(value)
 
 
+def data_info(num_samples: int = NUM_IMAGES, num_classes: int = NUM_CLASSES) -> DataInfo:
+    """Return what a method may know of the images."""
+    return DataInfo(num_samples, num_classes, SIZE, tuple(MEAN.tolist()), tuple(STD.tolist()))
+
+
 def build_params(name: str, **changes: Any) -> Any:
     """Return the method's Params, small, with some values changed."""
     values = shrink(SMALL["methods"][name]) | changes
@@ -73,9 +82,8 @@ def build_method(name: str, seed: int = 0, **changes: Any) -> Method:
     torch.manual_seed(seed)
     spec = SMALL["recipes"][name]["backbone"]
     spec = spec | TINY_BACKBONES[spec["family"]] | {"image_size": SIZE}
-    data = DataInfo(NUM_IMAGES, NUM_CLASSES, SIZE)
     made = methods.load(name).METHOD
-    method: Method = made(backbones.build(spec), build_params(name, **changes), data)
+    method: Method = made(backbones.build(spec), build_params(name, **changes), data_info())
     return method
 
 

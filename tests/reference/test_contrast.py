@@ -12,7 +12,7 @@ from sslbench import backbones
 from sslbench.core import params, seeding
 from sslbench.core.errors import UserError
 from sslbench.methods import mocov3
-from sslbench.methods.base import DataInfo, Method, Progress, ViewBatch
+from sslbench.methods.base import Method, Progress, ViewBatch
 from sslbench.methods.nnclr import nearest_rows
 from sslbench.objectives.info_nce import accuracy, batch_cosines, info_nce, queue_cosines
 from tests.contract import harness
@@ -139,7 +139,7 @@ def mocov3_on(spec: dict[str, object]) -> Method:
     torch.manual_seed(0)
     values = harness.shrink(harness.SMALL["methods"]["mocov3"]) | {"projection_layers": 3}
     made = params.build(mocov3.Params, values, "methods.mocov3")
-    return mocov3.MoCoV3(backbones.build(spec), made, DataInfo(16, 0, harness.SIZE))
+    return mocov3.MoCoV3(backbones.build(spec), made, harness.data_info(num_classes=0))
 
 
 @pytest.mark.parametrize("positions", ["learned", "sincos"])

@@ -262,5 +262,6 @@ def test_every_criterion_has_a_reference() -> None:
         "simsiam", "barlow_twins", "vicreg", "mocov1", "mocov2", "mocov3", "nnclr",
         "swav", "sela", "deepcluster",
         "dino", "simmim", "ibot", "msn",
+        "triplet", "pairwise", "exemplar", "exemplar_triplet", "colorization", "split_brain",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}

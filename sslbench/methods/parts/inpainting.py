@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from sslbench.backbones.base import Backbone
-from sslbench.core.errors import UserError
 from sslbench.heads.conv_decoder import ConvDecoder
+from sslbench.methods.parts.feature_maps import map_shape
 from sslbench.objectives.inpainting import ring_weights, weighted_squared_error
 from sslbench.objectives.precision import in_float32
 
@@ -48,7 +47,7 @@ class CentreBlock(nn.Module):
         self.side = round(params.block_fraction * image_size)
         self.start = (image_size - self.side) // 2
         self.overlap = params.overlap_px
-        _, width, map_side, _ = _map_shape(backbone, image_size)
+        width, map_side = map_shape(backbone, image_size, "context encoder")
         self.decoder = ConvDecoder(
             width, map_side, params.bottleneck_dim, params.decoder_dim, self.side
         )
@@ -75,17 +74,3 @@ class CentreBlock(nn.Module):
     def error(self, painted: Tensor, images: Tensor) -> Tensor:
         """Return the weighted squared error of a painted block."""
         return in_float32(weighted_squared_error, painted, self.cut(images), self.weights)
-
-
-@torch.no_grad()
-def _map_shape(backbone: Backbone, image_size: int) -> torch.Size:
-    """Return the shape of the backbone's last map, found in eval mode so no state changes."""
-    was_training = backbone.training
-    try:
-        shape = backbone.eval().feature_map(torch.zeros(1, 3, image_size, image_size)).shape
-    except NotImplementedError:
-        mend = "choose a convolutional backbone, such as {family: resnet, ...}"
-        raise UserError("needs feature maps", where="context encoder", mend=mend) from None
-    finally:
-        backbone.train(was_training)
-    return shape

@@ -24,6 +24,8 @@ SPECS = [
     ({"family": "vit", "size": "tiny", "patch_size": 8, "image_size": 32}, 192),
     ({"family": "alexnet", "image_size": 32}, 256),
     ({"family": "alexnet", "image_size": 224}, 256),
+    (RESNET_TINY | {"family": "lab_resnet", "sees": "lightness"}, 128),
+    (RESNET_TINY | {"family": "lab_resnet", "sees": "halves"}, 128),
 ]
 
 
@@ -161,8 +163,8 @@ def test_sincos_positions_are_fixed_and_zero_for_the_class_token():
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ({"family": "vgg"}, "known: alexnet, resnet, vit"),
-        ({}, "known: alexnet, resnet, vit"),
+        ({"family": "vgg"}, "known: alexnet, lab_resnet, resnet, vit"),
+        ({}, "known: alexnet, lab_resnet, resnet, vit"),
         (RESNET_TINY | {"depth": 19}, "known: tiny, 18, 34, 50"),
         (RESNET_TINY | {"stem": "huge"}, "known: small, small_stride2, imagenet"),
         (RESNET_TINY | {"width": 0}, "width must be at least 1"),

@@ -34,25 +34,25 @@ def test_context_encoder_refuses_a_transformer() -> None:
     vit = backbones.build({"family": "vit", "size": "micro", "patch_size": 8, "image_size": 32})
     made = harness.methods.load("context_encoder").METHOD
     with pytest.raises(UserError, match="feature maps"):
-        made(vit, harness.build_params("context_encoder"), harness.DataInfo(16, 0, 32))
+        made(vit, harness.build_params("context_encoder"), harness.data_info(16, 0))
 
 
 def test_mae_refuses_a_convolutional_network() -> None:
     spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 8, "image_size": 32}
     made = harness.methods.load("mae").METHOD
     with pytest.raises(UserError, match="transformer"):
-        made(backbones.build(spec), harness.build_params("mae"), harness.DataInfo(16, 0, 32))
+        made(backbones.build(spec), harness.build_params("mae"), harness.data_info(16, 0))
 
 
 def test_supervised_refuses_unlabelled_data_and_deepcluster_too_few_images() -> None:
     spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 8, "image_size": 32}
     made = harness.methods.load("supervised").METHOD
     with pytest.raises(UserError, match="needs labels"):
-        made(backbones.build(spec), harness.build_params("supervised"), harness.DataInfo(16, 0, 32))
+        made(backbones.build(spec), harness.build_params("supervised"), harness.data_info(16, 0))
     made = harness.methods.load("deepclusterv2").METHOD
     values = harness.build_params("deepclusterv2")
     with pytest.raises(UserError, match="more prototypes than images"):
-        made(backbones.build(spec), values, harness.DataInfo(3, 0, 32))
+        made(backbones.build(spec), values, harness.data_info(3, 0))
 
 
 @pytest.mark.parametrize(

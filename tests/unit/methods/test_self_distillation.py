@@ -10,7 +10,7 @@ import torch
 
 from sslbench import backbones
 from sslbench.core import artifacts
-from sslbench.methods.base import DataInfo, Progress
+from sslbench.methods.base import Progress
 from sslbench.methods.dino import DINO
 from sslbench.methods.parts.self_distillation import DistillationParams, teacher_temperature
 from tests.contract import harness
@@ -39,7 +39,7 @@ def convolutional_dino(seed: int = 0, **changes: Any) -> DINO:
     torch.manual_seed(seed)
     spec = {"family": "resnet", "depth": "tiny", "stem": "small_stride2", "width": 8}
     params = replace(harness.build_params("dino"), distillation=numbers(**changes))
-    data = DataInfo(harness.NUM_IMAGES, harness.NUM_CLASSES, harness.SIZE)
+    data = harness.data_info()
     return DINO(backbones.build(spec), params, data)
 
 

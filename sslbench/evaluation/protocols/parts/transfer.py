@@ -45,7 +45,9 @@ class Subject:
             return load_backbone(self.checkpoint_dir)[0].to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeding.stream_seed(self.seed, "transfer/random_weights"))
-            return backbones.build(self.info.backbone).to(self.device)
+            backbone = backbones.build(self.info.backbone)
+        backbone.set_normalisation(self.info.mean, self.info.std)
+        return backbone.to(self.device)
 
 
 def run_transfer(

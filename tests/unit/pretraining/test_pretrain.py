@@ -1,0 +1,77 @@
+"""The one call: what a method is told of the data, and one that only looks at images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sslbench.core import artifacts
+from sslbench.data.store import DatasetInfo, write_info, write_split
+from sslbench.evaluation.features.model import load_backbone
+from sslbench.evaluation.protocols.parts.transfer import Subject
+from sslbench.pretraining.pretrain import Request, pretrain
+from tests.contract import harness
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+BUDGET = {
+    "epochs": 1, "batch_size": 8, "image_size": 32, "precision": "32-true", "accumulate": 1,
+    "checkpoint_every_epochs": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    images = harness.images().permute(0, 2, 3, 1).numpy()
+    labels = harness.LABELS.numpy()
+    folder, hashes = tmp_path / "data", {}
+    for split in ("train", "val", "test"):
+        ids = [f"{split}-{i}" for i in range(len(images))]
+        hashes[split] = write_split(folder / f"{split}.arrow", images, labels, ids)
+    write_info(
+        folder,
+        DatasetInfo(
+            name="smooth", kind="test", classes=("a", "b", "c", "d"),
+            counts=dict.fromkeys(hashes, len(images)), image_size=32, channels=3, mean=MEAN,
+            std=STD, source="seed 0", split_rule="the same, 1", sha256=hashes, duplicates={},
+            skipped=[],
+        ),
+    )  # fmt: skip
+    return folder
+
+
+def run(name: str, data: Path, out: Path) -> list[dict]:
+    torch.set_num_threads(1)
+    recipe = harness.SMALL["recipes"][name]
+    recipe = recipe | {"backbone": recipe["backbone"] | {"width": 8}}
+    request = Request(
+        name=name, seed=0, data=data, budget=BUDGET, recipe=recipe,
+        method_params=harness.SMALL["methods"][name], device="cpu", scratch=out / "scratch",
+        out=out,
+    )  # fmt: skip
+    return pretrain(request, lambda row: None)[0]
+
+
+def test_a_method_that_only_looks_is_shown_images_and_writes_no_history(data, tmp_path) -> None:
+    assert run("random_rescaled", data, tmp_path / "looked") == []
+    assert run("random_init", data, tmp_path / "blind") == []
+    looked, blind = (
+        artifacts.read_tensors(tmp_path / where / artifacts.BACKBONE)
+        for where in ("looked", "blind")
+    )
+    assert torch.allclose(looked["bn1.bias"], torch.tensor(0.1))
+    assert not blind["bn1.bias"].any()
+    run("random_rescaled", data, tmp_path / "again")
+    again = artifacts.read_tensors(tmp_path / "again" / artifacts.BACKBONE)
+    assert all(torch.equal(looked[key], again[key]) for key in looked)
+
+
+def test_colour_methods_hand_over_a_network_that_knows_the_normalisation(data, tmp_path) -> None:
+    run("colorization", data, tmp_path / "out")
+    backbone, info = load_backbone(tmp_path / "out")
+    assert backbone.mean.tolist() == pytest.approx(MEAN)
+    assert backbone.std.tolist() == pytest.approx(STD)
+    twin = Subject(tmp_path / "out", info, 0, "cpu").backbone(is_pretrained=False)
+    assert twin.mean.tolist() == pytest.approx(MEAN)
+    assert not torch.equal(twin.trunks[0].conv1.weight, backbone.trunks[0].conv1.weight)
