@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from sslbench import presets
+from sslbench import methods, presets
 from sslbench.commands._schema import validate
 from sslbench.core import params
 from sslbench.core.errors import UserError
@@ -25,6 +25,10 @@ def test_the_committed_params_are_the_default_preset(root):
     assert (root / "params.yaml").read_text() == presets.compose("default"), (
         "run `sslbench compose default`"
     )
+
+
+def test_the_full_preset_has_every_method():
+    assert sorted(yaml.safe_load(presets.compose("full"))["grid"]["methods"]) == methods.names()
 
 
 def test_a_change_is_applied():
