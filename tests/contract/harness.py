@@ -26,7 +26,10 @@ STEPS_PER_EPOCH = NUM_IMAGES // BATCH
 MEAN, STD = torch.full((3,), 0.5), torch.full((3,), 0.25)
 
 # Sizes by suffix; anything else keeps its value.
-SHRUNK = {"_dim": 32, "num_prototypes": [4, 3], "queue_size": 16, "decoder_depth": 1}
+SHRUNK = {
+    "_dim": 32, "num_prototypes": [4, 3], "queue_size": 16, "decoder_depth": 1,
+    "num_negatives": 16, "num_permutations": 10,
+}  # fmt: skip
 TINY_BACKBONES = {"resnet": {"width": 8}, "vit": {"size": "micro", "patch_size": 8}}
 
 TRAINING = [name for name in methods.names() if methods.load(name).METHOD.trains]

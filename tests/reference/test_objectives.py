@@ -259,5 +259,6 @@ def test_every_criterion_has_a_reference() -> None:
     restated = {
         "simclr", "byol", "rotation", "supervised", "deepclusterv2", "mae",
         "context_encoder", "context_encoder_adversarial",
+        "relative_patch", "jigsaw",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}

@@ -10,7 +10,7 @@ from torch import nn
 from sslbench.backbones.resnet import build
 from sslbench.core import artifacts
 from sslbench.data.store import Dataset, DatasetInfo, write_info, write_split
-from sslbench.evaluation.features.model import plain_view
+from sslbench.evaluation.features.model import load_backbone, plain_view
 from sslbench.methods.rotation import Rotation
 from sslbench.pretraining import batch_norm
 from sslbench.pretraining.pretrain import Request, pretrain
@@ -162,3 +162,14 @@ def test_a_method_without_the_flag_is_untouched_bit_for_bit(tmp_path, data, monk
     assert {name.rsplit(".", 1)[1] for name in changed} <= {
         "running_mean", "running_var", "num_batches_tracked",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["relative_patch", "jigsaw"])
+def test_a_network_trained_on_tiles_leaves_with_the_statistics_of_images(tmp_path, data, name):
+    run(tmp_path, data, name)
+    backbone, info = load_backbone(tmp_path / "out")
+    split = Dataset.open(data).split("train")
+    seen = plain_view(split.decode(np.arange(NUM_IMAGES), 32), info, "cpu")
+    maps = backbone.conv1(seen)
+    assert torch.allclose(backbone.bn1.running_mean, maps.mean(dim=(0, 2, 3)), atol=1e-4)
+    assert torch.allclose(backbone.bn1.running_var, maps.var(dim=(0, 2, 3)), rtol=1e-3)
