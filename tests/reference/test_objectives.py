@@ -259,6 +259,6 @@ def test_every_criterion_has_a_reference() -> None:
     restated = {
         "simclr", "byol", "rotation", "supervised", "deepclusterv2", "mae",
         "context_encoder", "context_encoder_adversarial",
-        "relative_patch", "jigsaw",
+        "npid", "relative_patch", "jigsaw", "pirl",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}

@@ -164,7 +164,7 @@ def test_a_method_without_the_flag_is_untouched_bit_for_bit(tmp_path, data, monk
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["relative_patch", "jigsaw"])
+@pytest.mark.parametrize("name", ["relative_patch", "jigsaw", "pirl"])
 def test_a_network_trained_on_tiles_leaves_with_the_statistics_of_images(tmp_path, data, name):
     run(tmp_path, data, name)
     backbone, info = load_backbone(tmp_path / "out")
