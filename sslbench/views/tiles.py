@@ -84,7 +84,7 @@ def cut(images: Tensor, grid: TileGrid, generator: torch.Generator) -> Tensor:
     """
     tiles = crop(images, grid, draw_corners(len(images), grid, generator)).flatten(0, 1)
     tiles = drop_channels(standardise(tiles), grid.channel_drop, generator)
-    return tiles.unflatten(0, (len(images), grid.num_tiles))
+    return tiles.reshape(len(images), grid.num_tiles, *tiles.shape[1:])
 
 
 def draw_corners(batch: int, grid: TileGrid, generator: torch.Generator) -> Tensor:

@@ -61,8 +61,9 @@ def test_z_survives_a_save(tmp_path) -> None:
     criterion(torch.tensor([[0.9, 0.1]]))
     artifacts.write_tensors(tmp_path / "nce", criterion.state_dict())
     fresh.load_state_dict(artifacts.read_tensors(tmp_path / "nce"))
-    other = torch.tensor([[0.1, 0.7]])
+    other = torch.tensor([[0.4, 0.7]])
     assert torch.equal(fresh(other), criterion(other))
+    assert torch.equal(fresh.normaliser, criterion.normaliser)
 
 
 def test_no_gradient_goes_through_z() -> None:
