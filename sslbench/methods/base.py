@@ -121,11 +121,17 @@ class Method(nn.Module):
 
     Subclasses set `views`, may set `needs` and `phases`, and implement `forward`. All state that
     training changes lives in parameters or persistent buffers, or a resumed run differs.
+
+    Attributes:
+        reestimates_batch_norms: True where training shows the backbone parts of images, whose
+            batch-norm statistics whole images do not have; they are then measured again on whole,
+            un-augmented train images after the last step.
     """
 
     needs: ClassVar[Needs] = Needs()
     phases: ClassVar[tuple[str, ...]] = ("main",)
     trains: ClassVar[bool] = True
+    reestimates_batch_norms: ClassVar[bool] = False
     backbone: Backbone
     views: tuple[View, ...]
 

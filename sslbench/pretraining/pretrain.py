@@ -16,6 +16,7 @@ from sslbench.core import artifacts, params, seeding
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset, DatasetInfo, Split
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress
+from sslbench.pretraining import batch_norm
 from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.feed import Feed
 from sslbench.pretraining.settings import Budget, Recipe
@@ -114,7 +115,11 @@ def _train(
             mend="lower it, or use more images",
         )
     loop = Loop(request.name, method, batches, budget, recipe, request.scratch, report)
-    return loop.run()
+    history = loop.run()
+    if method.reestimates_batch_norms:
+        images = batch_norm.whole_images(split, budget.image_size, batches.mean, batches.std)
+        batch_norm.reestimate(method.evaluation_backbone, images)
+    return history
 
 
 def _look(

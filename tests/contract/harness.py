@@ -32,6 +32,8 @@ SHRUNK = {
     "num_clusters": 4,  # at most one for each image
     "queue_size": 16,
     "decoder_depth": 1,
+    "num_negatives": 16,
+    "num_permutations": 10,
 }
 TINY_BACKBONES = {
     "lab_resnet": {"width": 8},

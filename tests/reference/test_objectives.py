@@ -263,5 +263,6 @@ def test_every_criterion_has_a_reference() -> None:
         "swav", "sela", "deepcluster",
         "dino", "simmim", "ibot", "msn",
         "triplet", "pairwise", "exemplar", "exemplar_triplet", "colorization", "split_brain",
+        "npid", "relative_patch", "jigsaw", "pirl",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}
