@@ -83,7 +83,7 @@ def test_colorization_equals_its_restatement_at_every_position() -> None:
                 cell = ab[image, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
                 code = method.bins.soft_codes(cell.mean(dim=(1, 2))[None], 10, 5.0)[0]
                 likely = logits[image, :, row, column].log_softmax(dim=0)
-                total -= float(method.weights[code.argmax()] * (code * likely).sum())
+                total -= float(method.weights[code.argmax()] * (code * likely.detach()).sum())
     loss = method(batch, FIRST, "main").loss
     assert float(loss.detach()) == pytest.approx(total / (4 * 64), rel=1e-4)
 

@@ -172,7 +172,7 @@ def test_exemplar_starts_at_log_of_the_images() -> None:
 
 def test_all_views_of_an_image_belong_to_its_own_class() -> None:
     index = torch.tensor([9, 2, 14])
-    copies = sum(view.copies for view in harness.build_params("exemplar").views)
+    copies = harness.SMALL["methods"]["exemplar"]["views"][0]["copies"]
     logits = 100 * torch.eye(harness.NUM_IMAGES)[index].repeat(copies, 1)
     out = step("exemplar", index, classifier=Fixed(logits))
     assert float(out.loss) == pytest.approx(0, abs=1e-6)
@@ -186,6 +186,10 @@ def test_images_without_a_class_are_left_out() -> None:
     assert float(loss) == pytest.approx(float(expected), abs=1e-6)
     assert float(exemplar_loss(logits, torch.full((4,), -1))) == 0  # torch's own mean is NaN
     method = harness.build_method("exemplar", num_exemplars=4)
+    mixed = harness.make_batch(method, torch.tensor([8, 3, 15]))
+    views, classes = method._exemplars(mixed)
+    assert torch.equal(views, torch.stack([view[1] for view in mixed.views]))
+    assert classes.tolist() == [3] * len(mixed.views)
     assert method.classifier.out_features == 4
     batch = harness.make_batch(method, torch.tensor([8, 15]))
     assert float(method(batch, Progress(0, 10, 2), "main").loss.detach()) == 0
