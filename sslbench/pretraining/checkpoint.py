@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -64,3 +65,16 @@ def _restore_optimizer(optimizer: Optimizer, prefix: str, values: dict[str, Any]
             index, key = name[len(prefix) :].split("/", 1)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**content, "state": state})
+    for parameter, loaded in optimizer.state.items():
+        loaded.update({key: _laid_out_as(parameter, value) for key, value in loaded.items()})
+
+
+def _laid_out_as(parameter: Tensor, value: Any) -> Any:
+    """Return a moment in its parameter's memory layout; files hold plain ones.
+
+    Fused kernels walk through both in memory order, so another layout would pair a filter's weight
+    with the moment of another.
+    """
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

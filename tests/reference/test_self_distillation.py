@@ -102,7 +102,7 @@ def test_dino_method_is_the_restatement_of_its_own_logits() -> None:
     loss = float(method(batch, START, "main").loss.detach())
     with torch.no_grad():
         logits = [method.projection_head(method.backbone(view)) for view in batch.views]
-    assert [view.shape[-1] for view in batch.views] == [32, 32, 16, 16]
+    assert [view.shape[-1] for view in batch.views] == [32, 32, 16, 16, 16, 16]
     stacked, centre = torch.stack(logits).double(), torch.zeros(logits[0].shape[1])
     # The teacher equals the student at step 0, so its logits are these.
     assert loss == pytest.approx(restated_dino(stacked[:2], stacked, 2, centre), abs=1e-4)

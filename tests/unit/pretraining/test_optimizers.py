@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from sslbench.core.errors import UserError
-from sslbench.pretraining import optimizers
+from sslbench.pretraining import checkpoint, optimizers
 from sslbench.pretraining.settings import OptimizerSettings
 from tests.contract import harness
 
@@ -23,20 +22,25 @@ def settings(name, **changes):
     return OptimizerSettings(name=name, **(values | changes))
 
 
-def trained(make):
+def trained(make, layout):
     """Train a method's parameters on fixed gradients with an optimiser; return them."""
-    method = harness.build_method("simclr")
+    method = harness.build_method("simclr").to(memory_format=layout)
     optimizer = make(method)
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         for parameter in method.parameters():
-            parameter.grad = torch.randn(parameter.shape, generator=generator)
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter.grad = torch.empty_like(parameter).copy_(drawn)  # autograd's layout
         optimizer.step()
-    return nn.utils.parameters_to_vector(method.parameters())
+    return torch.cat([parameter.detach().flatten() for parameter in method.parameters()])
 
 
+LAYOUTS = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+
+
+@LAYOUTS
 @pytest.mark.parametrize("name", PLAIN)
-def test_fused_steps_equal_plain_ones(name):
+def test_fused_steps_equal_plain_ones(name, layout):
     def fused(method):
         return optimizers.build(method, settings(name))["main"]
 
@@ -47,7 +51,7 @@ def test_fused_steps_equal_plain_ones(name):
         ]
         return PLAIN[name](groups)
 
-    torch.testing.assert_close(trained(fused), trained(plain), rtol=0, atol=2e-6)
+    torch.testing.assert_close(trained(fused, layout), trained(plain, layout), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize(("name", "missing"), [("adamw", "betas"), ("sgd", "momentum")])
@@ -61,3 +65,30 @@ def test_the_schedule_moves_the_groups_that_follow_it():
     optimizers.set_learning_rate(optimizer, 0.25)
     rates = {group["is_scheduled"]: group["lr"] for group in optimizer.param_groups}
     assert rates == {True: pytest.approx(0.0025), False: pytest.approx(0.01)}
+
+
+@LAYOUTS
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_restored_optimiser_goes_on_bit_for_bit(name, layout, tmp_path):
+    """Fused kernels walk through memory: a moment in another layout than its filter is scrambled."""
+
+    def step(method, optimizer, seed):
+        for position, parameter in enumerate(method.parameters()):
+            stream = torch.Generator().manual_seed(1000 * seed + position)
+            drawn = torch.randn(parameter.shape, generator=stream)
+            parameter.grad = torch.empty_like(parameter).copy_(drawn)
+        optimizer.step()
+
+    def make(seed):
+        method = harness.build_method("simclr", seed).to(memory_format=layout)
+        return method, optimizers.build(method, settings(name))
+
+    whole, whole_optimizers = make(0)
+    step(whole, whole_optimizers["main"], 1)
+    checkpoint.save(tmp_path, 0, whole, whole_optimizers, [])
+    fresh, fresh_optimizers = make(1)
+    checkpoint.restore(tmp_path, fresh, fresh_optimizers)
+    for method, optimizer in ((whole, whole_optimizers["main"]), (fresh, fresh_optimizers["main"])):
+        step(method, optimizer, 2)
+    for old, new in zip(whole.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(old, new)
