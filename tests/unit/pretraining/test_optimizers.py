@@ -70,7 +70,7 @@ def test_the_schedule_moves_the_groups_that_follow_it():
 @LAYOUTS
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_restored_optimiser_goes_on_bit_for_bit(name, layout, tmp_path):
-    """Fused kernels walk through memory: a moment in another layout than its filter is scrambled."""
+    """Fused kernels walk through memory: a moment laid out unlike its filter is scrambled."""
 
     def step(method, optimizer, seed):
         for position, parameter in enumerate(method.parameters()):
