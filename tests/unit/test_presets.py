@@ -27,8 +27,9 @@ def test_the_committed_params_are_the_default_preset(root):
     )
 
 
-def test_the_full_preset_has_every_method():
-    assert sorted(yaml.safe_load(presets.compose("full"))["grid"]["methods"]) == methods.names()
+@pytest.mark.parametrize("name", ["full", "cifar10_cpu_full"])
+def test_a_full_preset_has_every_method(name):
+    assert sorted(yaml.safe_load(presets.compose(name))["grid"]["methods"]) == methods.names()
 
 
 def test_a_change_is_applied():
