@@ -23,11 +23,10 @@ NO_GRADIENT: dict[str, dict[str, str]] = {}
 # The loss on eight fixed images after LEARNING_STEPS, as a share of the first one's distance from
 # the least loss there is. Loosened only with a reason.
 LEARNING_STEPS = 40
+# Two losses on a transformer whose teacher hardly moves: a share of .91 after 40 steps, .73 after
+# 120.
+SLOW_LEARNERS = {"ibot": 160}
 LEAST_LOSS = {"byol": -1.0, "simsiam": -1.0}
-# Methods that do not pass this test, and what is known. Each is a debt: docs/results.md.
-NOT_LEARNED = {
-    "dino": "predictions become nearly alike for all images; budget or defect is open",
-}
 # Steps before which the loss says nothing: a queue still holds random rows, which are easy.
 NOISE_STEPS = {"mocov1": 2, "mocov2": 2}
 LARGEST_SHARE = 0.75
@@ -199,21 +198,18 @@ def test_any_length_of_run(name: str, total_steps: int) -> None:
 
 
 @every_training
-def test_eight_images_are_learned_and_features_do_not_collapse(
-    name: str, request: pytest.FixtureRequest
-) -> None:
-    if name in NOT_LEARNED:
-        request.applymarker(pytest.mark.xfail(reason=NOT_LEARNED[name], strict=True))
+def test_eight_images_are_learned_and_features_do_not_collapse(name: str) -> None:
     method = build_method(name)
+    steps = SLOW_LEARNERS.get(name, LEARNING_STEPS)
     index = torch.arange(harness.BATCH)
     losses = [
         step[method.phases[-1]]
         for step in train(
             method,
-            range(LEARNING_STEPS),
+            range(steps),
             make=harness.adam,
-            total_steps=LEARNING_STEPS,
-            steps_per_epoch=LEARNING_STEPS,
+            total_steps=steps,
+            steps_per_epoch=steps,
             batch_of=lambda progress: harness.make_batch(method, index),
         )
     ]

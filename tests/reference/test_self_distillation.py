@@ -41,17 +41,19 @@ def softmax(logits: list[float]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def cross_entropy(target: Tensor, logits: Tensor, centre: Tensor) -> float:
-    """-sum_k P_t log P_s of one row, with temperatures 0.04 and 0.1 (DINO, eq. 1 to 3)."""
-    theirs = softmax([float(a - b) / 0.04 for a, b in zip(target, centre, strict=True)])
+def cross_entropy(target: Tensor, logits: Tensor, centre: Tensor, sharp: float = 0.04) -> float:
+    """-sum_k P_t log P_s of one row, with temperatures `sharp` and 0.1 (DINO, eq. 1 to 3)."""
+    theirs = softmax([float(a - b) / sharp for a, b in zip(target, centre, strict=True)])
     ours = softmax([float(value) / 0.1 for value in logits])
     return -sum(p * math.log(q) for p, q in zip(theirs, ours, strict=True))
 
 
-def restated_dino(targets: Tensor, logits: Tensor, num_global: int, centre: Tensor) -> float:
+def restated_dino(
+    targets: Tensor, logits: Tensor, num_global: int, centre: Tensor, sharp: float = 0.04
+) -> float:
     """Algorithm 1 with loops: targets and logits are (views, batch, prototypes)."""
     found = [
-        cross_entropy(targets[t, row], logits[s, row], centre)
+        cross_entropy(targets[t, row], logits[s, row], centre, sharp)
         for t in range(num_global)
         for s in range(len(logits))
         if t != s
@@ -96,8 +98,15 @@ def test_the_centre_is_saved_and_leaves_no_gradient_to_the_teacher() -> None:
     assert saved == ["cross_view_loss.criterion.center", "patch_loss.criterion.center.center"]
 
 
+def with_local_views(name: str) -> list[dict[str, Any]]:
+    """Return the recipe's two global views and four local ones of half the side."""
+    (views,) = harness.SMALL["methods"][name]["views"]
+    return [views, {**views, "copies": 4, "size": 16}]
+
+
 def test_dino_method_is_the_restatement_of_its_own_logits() -> None:
-    method = harness.build_method("dino")
+    method = harness.build_method("dino", views=with_local_views("dino"))
+    method.eval()  # batch norms that see views together would tie them
     batch = harness.make_batch(method, torch.arange(3))
     loss = float(method(batch, START, "main").loss.detach())
     with torch.no_grad():
@@ -105,7 +114,8 @@ def test_dino_method_is_the_restatement_of_its_own_logits() -> None:
     assert [view.shape[-1] for view in batch.views] == [32, 32, 16, 16, 16, 16]
     stacked, centre = torch.stack(logits).double(), torch.zeros(logits[0].shape[1])
     # The teacher equals the student at step 0, so its logits are these.
-    assert loss == pytest.approx(restated_dino(stacked[:2], stacked, 2, centre), abs=1e-4)
+    sharp = method.cross_view_loss.params.teacher_temperature[0]
+    assert loss == pytest.approx(restated_dino(stacked[:2], stacked, 2, centre, sharp), abs=1e-4)
 
 
 def restated_patch_loss(targets: Tensor, logits: Tensor, masks: Tensor, centre: Tensor) -> float:
@@ -150,7 +160,7 @@ def test_ibot_survives_a_batch_in_which_no_view_drew_a_mask() -> None:
 
 
 def test_ibot_hides_patches_from_the_student_alone_and_predicts_only_those() -> None:
-    method = harness.build_method("ibot")
+    method = harness.build_method("ibot", views=with_local_views("ibot"))
     seen: dict[str, Any] = {}
     encode, encode_masked = method.teacher_encoder.encode, method.encoder.encode_masked
     method.teacher_encoder.encode = lambda images: seen.setdefault("teacher", encode(images))
