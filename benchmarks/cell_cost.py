@@ -50,7 +50,7 @@ def measure(cell: pipeline.Cell, rounds: int) -> dict[str, object]:
     for _ in range(rounds + 1):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
-        command = [sys.executable, "-m", f"stages.{cell.stage}", *cell.arguments]
+        command = [sys.executable, "-m", f"stages.{cell.program}", *cell.arguments]
         environment = {**os.environ, "SSLBENCH_TRACKING": "off"}
         subprocess.run(command, check=True, env=environment)
         wall.append(time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 example: python -m benchmarks.trial simclr --seed 0 --set pretrain.epochs=8
 
+A method that continues others is pretrained after them; `seconds` are its own.
 Reads the prepared data of the preset's source (`python -m stages.prepare` makes it) and never the
 test split. Prints one line of JSON; nothing is kept. One thread, so two trials share two cores.
 """
@@ -46,23 +47,28 @@ def trial(method: str, seed: int, preset: str, changes: list[str]) -> dict[str, 
     from sslbench import presets
     from sslbench.pretraining.pretrain import Request, pretrain
 
-    values = yaml.safe_load(presets.compose(preset, [f"grid.methods=[{method}]", *changes]))
+    chain = presets.ancestry(method, preset)
+    values = yaml.safe_load(presets.compose(preset, [f"grid.methods={chain}", *changes]))
     data = Path("data") / values["grid"]["source"]
+    out = None
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(
-            name=method,
-            seed=seed,
-            data=data,
-            budget=values["pretrain"],
-            recipe=values["recipes"][method],
-            method_params=values["methods"][method],
-            device="cpu",
-            scratch=Path(folder) / "scratch",
-            out=Path(folder) / "checkpoint",
-        )
-        started = time.perf_counter()
-        history, _ = pretrain(request, lambda _: None)
-        seconds = round(time.perf_counter() - started, 1)
+        for name in chain:
+            request = Request(
+                name=name,
+                seed=seed,
+                data=data,
+                budget=values["pretrain"],
+                recipe=values["recipes"][name],
+                method_params=values["methods"][name],
+                device="cpu",
+                scratch=Path(folder) / "scratch",
+                out=Path(folder) / name,
+                predecessor=out,
+            )
+            started = time.perf_counter()
+            history, _ = pretrain(request, lambda _: None)
+            seconds = round(time.perf_counter() - started, 1)
+            out = request.out
         found = _probe(request.out, data, values)
     last = history[-1] if history else {}
     return {"method": method, "seed": seed, "changes": changes, "seconds": seconds, **found, **last}

@@ -43,13 +43,7 @@ def compose(preset: str, changes: Sequence[str] = (), conf: Path = CONF) -> str:
     Raises:
         UserError: unknown preset, a change of a key that is not there, or a broken file.
     """
-    if preset not in presets(conf):
-        known = ", ".join(presets(conf))
-        raise UserError(f"unknown preset {preset!r}", where=str(conf), mend=f"known: {known}")
-    merged = CommentedMap()
-    _merge_file(merged, conf / f"{preset}.yaml", conf)
-    for change in changes:
-        _apply(merged, change)
+    merged = _merged(preset, changes, conf)
     _complete_grid(merged)
     _prune(merged)
     ordered = CommentedMap()
@@ -57,6 +51,26 @@ def compose(preset: str, changes: Sequence[str] = (), conf: Path = CONF) -> str:
         ordered[key] = merged[key]
     words = " ".join([preset, *(f"--set {change}" for change in changes)])
     return HEADER.format(words=words) + _dump(ordered)
+
+
+def ancestry(method: str, preset: str, conf: Path = CONF) -> list[str]:
+    """Return the methods that a method continues in a preset, oldest first, and itself."""
+    recipes = _merged(preset, (), conf)["recipes"]
+    found: list[str] = [method]
+    while before := recipes.get(found[0], {}).get("predecessor"):
+        found.insert(0, before)
+    return found
+
+
+def _merged(preset: str, changes: Sequence[str], conf: Path) -> CommentedMap:
+    if preset not in presets(conf):
+        known = ", ".join(presets(conf))
+        raise UserError(f"unknown preset {preset!r}", where=str(conf), mend=f"known: {known}")
+    merged = CommentedMap()
+    _merge_file(merged, conf / f"{preset}.yaml", conf)
+    for change in changes:
+        _apply(merged, change)
+    return merged
 
 
 def _yaml() -> YAML:
@@ -142,9 +156,28 @@ def _apply(merged: CommentedMap, change: str) -> None:
 
 
 def _complete_grid(merged: CommentedMap) -> None:
-    """Write down which data sets the grid needs, for DVC's matrix."""
+    """Write down what DVC cannot derive: data sets, and which methods continue which others."""
     grid = merged["grid"]
     grid["datasets"] = list(dict.fromkeys([grid["source"], *grid["targets"]]))
+    pairs = _predecessors(merged)
+    grid["roots"] = [method for method in grid["methods"] if method not in pairs]
+    grid["successors"] = {
+        f"{method}-{seed}": {"method": method, "predecessor": before, "seed": seed}
+        for method, before in pairs.items()
+        for seed in grid["seeds"]
+    }
+
+
+def _predecessors(merged: CommentedMap) -> dict[str, str]:
+    """Take `predecessor` out of the recipes of the grid's methods: {method: predecessor}."""
+    methods = merged["grid"]["methods"]
+    recipes = [(method, merged["recipes"].get(method, {})) for method in methods]
+    pairs = {m: recipe.pop("predecessor") for m, recipe in recipes if "predecessor" in recipe}
+    for method, before in pairs.items():
+        if before not in methods:
+            mend = f"add {before}, or leave out {method}"
+            raise UserError(f"{method} continues {before}", where="grid.methods", mend=mend)
+    return pairs
 
 
 def _prune(merged: CommentedMap) -> None:

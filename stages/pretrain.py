@@ -19,6 +19,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", required=True, help="see `sslbench methods`")
     parser.add_argument("--seed", type=int, required=True, help="of weights, order and views")
     parser.add_argument("--data", type=Path, required=True, help="prepared data set")
+    parser.add_argument("--predecessor", type=Path, help="checkpoint folder that it starts from")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder")
 
 
@@ -32,6 +33,7 @@ def work(context: Run) -> Outcome:
         name=arguments.method,
         seed=arguments.seed,
         data=arguments.data,
+        predecessor=arguments.predecessor,
         budget=context.params("pretrain"),
         recipe=context.params(f"recipes.{arguments.method}"),
         method_params=context.params(f"methods.{arguments.method}"),

@@ -41,7 +41,7 @@ def _copy_code(copy: Path) -> None:
 
 
 def _run(cell: Cell, copy: Path) -> None:
-    command = [sys.executable, "-m", f"stages.{cell.stage}", *cell.arguments]
+    command = [sys.executable, "-m", f"stages.{cell.program}", *cell.arguments]
     environment = {**os.environ, "SSLBENCH_TRACKING": "off", "PYTHONPATH": str(copy)}
     done = subprocess.run(
         command, cwd=copy, env=environment, capture_output=True, text=True, check=False

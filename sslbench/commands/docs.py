@@ -94,11 +94,17 @@ def params_schema() -> dict[str, Any]:
 
 
 def _grid_schema() -> dict[str, Any]:
-    axes = ("methods", "targets", "probes", "transfers", "datasets")
+    axes = ("methods", "targets", "probes", "transfers", "datasets", "roots")
     seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True}
-    source = {"type": "string", "pattern": "^[a-z0-9_]+$"}
-    grid = {axis: schema.names() for axis in axes} | {"seeds": seeds, "source": source}
-    return schema.closed(grid)
+    name = {"type": "string", "pattern": "^[a-z0-9_]+$"}
+    pair = schema.closed({"method": name, "predecessor": name, "seed": {"type": "integer"}})
+    successors = {
+        "type": "object",
+        "patternProperties": {"^[a-z0-9_]+-[0-9]+$": pair},
+        "additionalProperties": False,
+    }
+    others = {"seeds": seeds, "source": name, "successors": successors}
+    return schema.closed({axis: schema.names() for axis in axes} | others)
 
 
 def _data_schema() -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Cell:
     Attributes:
         name: DVC's name, such as `pretrain@simclr-0`.
         stage: the part before `@`.
-        item: the values of the matrix axes.
+        item: the values of the matrix axes, or one entry of a `foreach` mapping.
         command: the shell command, the same in both engines.
         deps: files and folders read, data and code alike.
         params: dotted keys of params.yaml that the stage may read.
@@ -44,6 +44,11 @@ class Cell:
     deps: tuple[str, ...]
     params: tuple[str, ...]
     outs: tuple[str, ...]
+
+    @property
+    def program(self) -> str:
+        """The module in stages/ that runs it; two stages of the graph may share one."""
+        return shlex.split(self.command)[2].removeprefix("stages.")
 
     @property
     def arguments(self) -> list[str]:
@@ -80,29 +85,37 @@ def _cells(root: str, _graph: tuple[int, int], _params: tuple[int, int]) -> tupl
 
 
 def _expand(stage: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Cell]:
-    axes = {axis: _fill_list(text, values) for axis, text in entry.get("matrix", {}).items()}
-    for combination in itertools.product(*axes.values()):
-        item = dict(zip(axes, combination, strict=True))
+    template = entry.get("do", entry)
+    for label, item in _items(entry, values).items():
         scope = {**values, "item": item}
-        label = "-".join(str(value) for value in combination)
         yield Cell(
-            name=f"{stage}@{label}" if axes else stage,
+            name=f"{stage}@{label}" if label else stage,
             stage=stage,
             item=item,
-            command=" ".join(_fill(entry["cmd"], scope).split()),
-            deps=_fill_all(entry.get("deps", ()), scope),
-            params=_fill_all(entry.get("params", ()), scope),
-            outs=_fill_all(entry.get("outs", ()), scope),
+            command=" ".join(_fill(template["cmd"], scope).split()),
+            deps=_fill_all(template.get("deps", ()), scope),
+            params=_fill_all(template.get("params", ()), scope),
+            outs=_fill_all(template.get("outs", ()), scope),
         )
 
 
-def _fill_list(text: Any, values: Mapping[str, Any]) -> list[Any]:
-    if isinstance(text, list):
+def _items(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the items of a stage by DVC's label: of its `foreach`, else of its `matrix`."""
+    if "foreach" in entry:
+        found: dict[str, Mapping[str, Any]] = _resolve(entry["foreach"], values, dict)
+        return found
+    axes = {axis: _resolve(text, values, list) for axis, text in entry.get("matrix", {}).items()}
+    items = [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
+    return {"-".join(map(str, item.values())): item for item in items}
+
+
+def _resolve(text: Any, values: Mapping[str, Any], kind: type) -> Any:
+    if isinstance(text, kind):
         return text
     match = _HOLE.fullmatch(text)
     found = parameters.select(values, match.group(1)) if match else None
-    if not isinstance(found, list):
-        raise UserError(f"{text} is no list", where=GRAPH, mend="point the matrix axis at a list")
+    if not isinstance(found, kind):
+        raise UserError(f"{text} is no {kind.__name__}", where=GRAPH, mend="see `sslbench compose`")
     return found
 
 
@@ -128,12 +141,12 @@ def find(name: str, root: Path = Path()) -> Cell:
     raise UserError(f"no cell {name!r} in the graph", where=GRAPH, mend="see `dvc stage list`")
 
 
-def find_by_arguments(stage: str, arguments: Sequence[str], root: Path = Path()) -> Cell | None:
-    """Return the cell whose command has these arguments, or None for a run by hand."""
+def find_by_arguments(program: str, arguments: Sequence[str], root: Path = Path()) -> Cell | None:
+    """Return the cell of a program with these arguments, or None for a run by hand."""
     if not (root / GRAPH).exists() or not (root / PARAMS).exists():
         return None
     wanted = list(arguments)
-    matching = (c for c in cells(root) if c.stage == stage and c.arguments == wanted)
+    matching = (c for c in cells(root) if c.program == program and c.arguments == wanted)
     return next(matching, None)
 
 

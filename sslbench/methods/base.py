@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -33,9 +33,31 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks of its batches beyond views; labels are absent unless granted."""
+    """What a method asks of its batches beyond views; labels are absent unless granted.
+
+    Attributes:
+        labels: with "some", batches hold only the images of the method's `label_subset`.
+    """
 
     labels: Literal["none", "some", "all"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSubset:
+    """Which labels a method that needs "some" is granted.
+
+    Attributes:
+        per_class: labelled train images of each class.
+        seed: of their draw, so that every training seed gets the same images.
+    """
+
+    per_class: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse a subset without images."""
+        if self.per_class < 1:
+            raise ValueError(f"per_class must be at least 1, found {self.per_class}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +145,8 @@ class Method(nn.Module):
     training changes lives in parameters or persistent buffers, or a resumed run differs.
 
     Attributes:
+        continues: True where the method starts from the checkpoint of another, its predecessor.
+        label_subset: which labels are granted, where `needs` asks for some.
         reestimates_batch_norms: True where training shows the backbone parts of images, whose
             batch-norm statistics whole images do not have; they are then measured again on whole,
             un-augmented train images after the last step.
@@ -131,9 +155,12 @@ class Method(nn.Module):
     needs: ClassVar[Needs] = Needs()
     phases: ClassVar[tuple[str, ...]] = ("main",)
     trains: ClassVar[bool] = True
+    continues: ClassVar[bool] = False
     reestimates_batch_norms: ClassVar[bool] = False
     backbone: Backbone
     views: tuple[View, ...]
+    label_subset: LabelSubset | None = None
+    labelled_rows: Tensor
 
     def __init__(self, backbone: Backbone, views: tuple[View, ...]) -> None:
         super().__init__()
@@ -143,6 +170,17 @@ class Method(nn.Module):
     def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
         """Return the loss of one phase on one batch."""
         raise NotImplementedError
+
+    def continue_from(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take what the method starts from out of its predecessor's saved state.
+
+        Runs once, after weights are drawn; parts/predecessor.py copies a part.
+        """
+        raise NotImplementedError
+
+    def grant(self, rows: Tensor) -> None:
+        """Keep which train images' labels are shown: (num_labelled,) indices, saved as state."""
+        self.register_buffer("labelled_rows", rows)
 
     def on_epoch_start(self, context: EpochContext) -> None:
         """Clustering, bank initialisation."""

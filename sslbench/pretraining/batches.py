@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -42,19 +44,41 @@ class Batches:
         """Whole batches in one pass; the short rest is dropped."""
         return len(self.feed) // self.size
 
+    @cached_property
+    def rows(self) -> Tensor:
+        """The images that training steps on, by index: all, or those whose label is granted."""
+        if self.method.needs.labels == "some":
+            return self.method.labelled_rows.cpu()
+        return torch.arange(len(self.feed))
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """Class indices (num_samples,), -1 where not granted; None where none is."""
+        if self.method.needs.labels == "none":
+            return None
+        rows = self.rows.to(self.device)
+        granted = torch.full_like(self.feed.labels, -1)
+        granted[rows] = self.feed.labels[rows]
+        return granted
+
     def order(self, epoch: int) -> list[Tensor]:
-        """Return the epoch's batches as indices, each (size,), in shuffled order."""
+        """Return the epoch's batches as indices, each (size,), shuffled anew in every pass.
+
+        Few rows are passed over again until the epoch has the steps that every method has.
+        """
         stream = seeding.generator(self.seed, f"order/{epoch}")
-        shuffled = torch.randperm(len(self.feed), generator=stream)
-        return list(torch.split(shuffled[: self.per_epoch * self.size], self.size))
+        wanted = self.per_epoch * self.size
+        passes = math.ceil(wanted / len(self.rows))
+        shuffled = [torch.randperm(len(self.rows), generator=stream) for _ in range(passes)]
+        return list(torch.split(self.rows[torch.cat(shuffled)[:wanted]], self.size))
 
     def make(self, index: Tensor, stream: torch.Generator) -> ViewBatch:
         """Return the batch of (batch,) indices."""
         index = index.to(self.device)
         images = self.feed.images(index)
         views = make_views(self.method.views, images, self.image_size, self.mean, self.std, stream)
-        granted = self.method.needs.labels != "none"
-        return ViewBatch(views, index, stream, self.feed.labels[index] if granted else None)
+        labels = None if self.labels is None else self.labels[index]
+        return ViewBatch(views, index, stream, labels)
 
     def plain(self, count: int) -> Tensor:
         """Return the first images of the split, un-augmented (at most `count`)."""

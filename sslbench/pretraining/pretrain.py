@@ -16,7 +16,7 @@ from sslbench.core import artifacts, params, seeding
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset, DatasetInfo, Split
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress
-from sslbench.pretraining import batch_norm
+from sslbench.pretraining import batch_norm, label_subset, predecessor
 from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.feed import Feed
 from sslbench.pretraining.settings import Budget, Recipe
@@ -30,6 +30,7 @@ class Request:
         name: the method.
         seed: of weights, order, views and masks.
         data: folder of the prepared data set.
+        predecessor: checkpoint folder that the method starts from, if it continues another.
         budget, recipe, method_params: slices of params.yaml, unchecked.
         device: torch's name for it.
         scratch: resumable state goes here.
@@ -45,6 +46,7 @@ class Request:
     device: str
     scratch: Path
     out: Path
+    predecessor: Path | None = None
 
 
 def pretrain(
@@ -92,6 +94,10 @@ def _create(
     if method.needs.labels != "none" and not info.classes:
         mend = "leave it out of grid.methods, or use labelled data"
         raise UserError("needs labels, but the data set has none", where=request.name, mend=mend)
+    spec = {**recipe.backbone, "image_size": budget.image_size}
+    predecessor.hand_over(request.predecessor, method, spec, request.name)
+    if method.label_subset is not None:
+        method.grant(label_subset.draw(split.labels, facts.num_classes, method.label_subset))
     return method
 
 

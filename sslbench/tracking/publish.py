@@ -76,7 +76,7 @@ def _publish_cell(mirror: store.Store, cell: Cell, path: Path, record: dict[str,
     values = parameters.load(Path(pipeline.PARAMS))
     event = {
         "cell": cell.name,
-        "stage": cell.stage,
+        "stage": cell.program,
         "item": cell.item,
         "command": cell.command,
         "fingerprint": record["fingerprint"],

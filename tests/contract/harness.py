@@ -32,6 +32,7 @@ SHRUNK = {
     "num_clusters": 4,  # at most one for each image
     "queue_size": 16,
     "decoder_depth": 1,
+    "per_class": 2,
     "num_negatives": 16,
     "num_permutations": 10,
 }
@@ -52,6 +53,7 @@ def images(num: int = NUM_IMAGES, seed: int = 0) -> Tensor:
 
 
 LABELS = torch.arange(NUM_IMAGES) % NUM_CLASSES
+GRANTED = torch.arange(BATCH)  # whose labels a method that needs "some" is shown
 
 
 def shrink(values: Any) -> Any:
@@ -80,21 +82,37 @@ def build_params(name: str, **changes: Any) -> Any:
 
 
 def build_method(name: str, seed: int = 0, **changes: Any) -> Method:
-    """Return a freshly initialised method on the tiny form of its recipe's backbone."""
+    """Return a freshly initialised method on the tiny form of its recipe's backbone.
+
+    One that continues another starts from a freshly initialised predecessor.
+    """
     torch.manual_seed(seed)
     spec = SMALL["recipes"][name]["backbone"]
     spec = spec | TINY_BACKBONES[spec["family"]] | {"image_size": SIZE}
     made = methods.load(name).METHOD
     method: Method = made(backbones.build(spec), build_params(name, **changes), data_info())
+    if method.continues:
+        before = build_method(SMALL["recipes"][name]["predecessor"], seed)
+        method.continue_from(before.state_dict())
+    if method.label_subset is not None:
+        method.grant(GRANTED)
     return method
+
+
+def granted_labels(method: Method) -> Tensor | None:
+    """Return labels (NUM_IMAGES,) as the loop grants them: -1 where hidden, None if all are."""
+    if method.needs.labels == "some":
+        return torch.where(torch.isin(torch.arange(NUM_IMAGES), GRANTED), LABELS, -1)
+    return LABELS if method.needs.labels == "all" else None
 
 
 def make_batch(method: Method, index: Tensor, seed: int = 0, step: int = 0) -> ViewBatch:
     """Return one batch as the loop would make it, its randomness a function of (seed, step)."""
     generator = seeding.generator(seed, f"step/{step}")
     views = make_views(method.views, images()[index], SIZE, MEAN, STD, generator)
-    labels = LABELS[index] if method.needs.labels != "none" else None
-    return ViewBatch(views=views, index=index, generator=generator, labels=labels)
+    labels = granted_labels(method)
+    shown = None if labels is None else labels[index]
+    return ViewBatch(views=views, index=index, generator=generator, labels=shown)
 
 
 def start_epoch(method: Method, progress: Progress, seed: int = 0) -> None:
@@ -154,8 +172,9 @@ def train(
 
 
 def _default_batch(method: Method, progress: Progress, seed: int) -> ViewBatch:
-    start = progress.step % STEPS_PER_EPOCH * BATCH
-    return make_batch(method, torch.arange(start, start + BATCH), seed, progress.step)
+    rows = GRANTED if method.needs.labels == "some" else torch.arange(NUM_IMAGES)
+    start = progress.step * BATCH % len(rows)
+    return make_batch(method, rows[start : start + BATCH], seed, progress.step)
 
 
 def _step(

@@ -22,11 +22,11 @@ EXEMPT = {
 def _dynamic(cell):
     """Return the files that a cell loads by name."""
     files = []
-    if "method" in cell.item and cell.stage == "pretrain":
+    if "method" in cell.item and cell.program == "pretrain":
         files.append(ROOT / f"sslbench/methods/{cell.item['method']}.py")
     if "protocol" in cell.item:
         files.append(ROOT / f"sslbench/evaluation/protocols/{cell.item['protocol']}.py")
-    if cell.stage in ("pretrain", "extract", "transfer"):
+    if cell.program in ("pretrain", "extract", "transfer"):
         files += sorted((ROOT / "sslbench/backbones").glob("*.py"))
     if cell.stage == "prepare":
         files += sorted((ROOT / "sslbench/data").glob("*.py"))
@@ -52,7 +52,7 @@ CELLS = _one_cell_per_kind()
 
 
 def _undeclared(cell):
-    start = ROOT / "stages" / f"{cell.stage}.py"
+    start = ROOT / "stages" / f"{cell.program}.py"
     needed = source.closure(start, *_dynamic(cell))
     declared = [ROOT / dep for dep in cell.deps]
     exempt = [ROOT / path for path in EXEMPT]

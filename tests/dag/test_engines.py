@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from sslbench import presets
 from sslbench.core import params as parameters
 from sslbench.core import pipeline
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "params.yaml")
+# Beside the committed grid one whose methods continue each other.
+GRIDS = {
+    "committed": None,
+    "successors": ["grid.methods=[simclrv2, simclrv2_finetune, simclrv2_distill]"],
+}
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
+@pytest.fixture(scope="module", params=GRIDS)
+def empty(request, tmp_path_factory):
     """A copy of the tree without a single result."""
     folder = tmp_path_factory.mktemp("graph")
     for name in PARTS:
@@ -26,6 +32,10 @@ def empty(tmp_path_factory):
             shutil.copytree(source, folder / name, ignore=skip)
         else:
             shutil.copy2(source, folder / name)
+    if changes := GRIDS[request.param]:
+        (folder / "params.yaml").write_text(presets.compose("default", changes, ROOT / "conf"))
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     return folder
 
 
@@ -76,12 +86,12 @@ def test_inputs_are_the_same(empty, jobs):
         assert jobs[frozenset(cell.outs)][0] == expected, cell.name
 
 
-def test_our_reading_of_the_graph_is_dvcs():
+def test_our_reading_of_the_graph_is_dvcs(empty):
     from dvc.repo import Repo
 
-    with Repo(str(ROOT)) as repo:
+    with Repo(str(empty)) as repo:
         theirs = {
-            stage.addressing: (
+            stage.name: (
                 " ".join(stage.cmd.split()),
                 {dep.def_path for dep in stage.deps if dep.def_path != "params.yaml"},
                 {out.def_path for out in stage.outs},
@@ -91,7 +101,7 @@ def test_our_reading_of_the_graph_is_dvcs():
         }
     ours = {
         cell.name: (cell.command, set(cell.deps), set(cell.outs), set(cell.params))
-        for cell in pipeline.cells(ROOT)
+        for cell in pipeline.cells(empty)
     }
     assert ours == theirs
 
@@ -103,10 +113,23 @@ def test_snakemake_triggers_on_the_slices_that_dvc_declares():
         assert f'slice=slice_of("{stage}")' in text
 
 
-def test_the_graph_is_acyclic_and_every_out_has_one_writer():
-    for cell in pipeline.cells(ROOT):
-        assert pipeline.ancestors(cell, ROOT)[-1] == cell
-    assert len(pipeline.producers(ROOT)) == sum(len(c.outs) for c in pipeline.cells(ROOT))
+def test_the_graph_is_acyclic_and_every_out_has_one_writer(empty):
+    for cell in pipeline.cells(empty):
+        assert pipeline.ancestors(cell, empty)[-1] == cell
+    assert len(pipeline.producers(empty)) == sum(len(c.outs) for c in pipeline.cells(empty))
+
+
+def test_a_successor_stands_on_its_predecessors_of_the_same_seed(empty):
+    for cell in pipeline.cells(empty):
+        if cell.stage == "continue_pretraining" and cell.item["method"] == "simclrv2_distill":
+            seed = cell.item["seed"]
+            names = [ancestor.name for ancestor in pipeline.ancestors(cell, empty)]
+            assert names == [
+                "prepare@scenes",
+                f"pretrain@simclrv2-{seed}",
+                f"continue_pretraining@simclrv2_finetune-{seed}",
+                f"continue_pretraining@simclrv2_distill-{seed}",
+            ]
 
 
 def test_ids_are_plain(root):

@@ -37,7 +37,7 @@ def sslbench(folder, *arguments, **options):
     return run(folder, sys.executable, "-m", "sslbench.cli", *arguments, **options)
 
 
-def checkout(folder):
+def checkout(folder, *changes):
     for name in PARTS:
         source, target = ROOT / name, folder / name
         if source.is_dir():
@@ -49,7 +49,7 @@ def checkout(folder):
         shutil.copy2(ROOT / name, folder / name)
     (folder / ".dvc").mkdir()
     shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    sslbench(folder, "compose", "smoke")
+    sslbench(folder, "compose", "smoke", *(f"--set={change}" for change in changes))
     for command in (["init", "-q"], ["add", "-A"]):
         run(folder, "git", *command)
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]

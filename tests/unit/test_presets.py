@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import yaml
 
@@ -46,6 +48,7 @@ def test_a_change_is_applied():
         ("default", ["pretrain.epoch=3"], "no key 'pretrain.epoch'"),
         ("default", ["pretrain.epochs"], "is not key=value"),
         ("default", ["grid.methods=[nope]"], "no block recipes.nope"),
+        ("default", ["grid.methods=[simclrv2_finetune]"], "simclrv2_finetune continues simclrv2"),
         ("default", ["grid.source=nope"], "no block data.nope"),
     ],
 )
@@ -95,3 +98,16 @@ def test_blocks_that_share_an_anchor_are_edited_apart(root):
     values = yaml.safe_load(presets.compose("default", changes, root / "conf"))
     warmups = {name: recipe["warmup_fraction"] for name, recipe in values["recipes"].items()}
     assert warmups == {"rotation": 0.5, "random_init": 0.05}
+
+
+def test_the_grid_says_which_methods_continue_which():
+    chain = presets.ancestry("simclrv2_distill", "default")
+    assert chain == ["simclrv2", "simclrv2_finetune", "simclrv2_distill"]
+    changes = [f"grid.methods=[{', '.join(['rotation', *chain])}]", "grid.seeds=[3]"]
+    values = yaml.safe_load(presets.compose("default", changes))
+    assert values["grid"]["roots"] == ["rotation", "simclrv2"]
+    assert values["grid"]["successors"] == {
+        f"{method}-3": {"method": method, "predecessor": before, "seed": 3}
+        for before, method in itertools.pairwise(chain)
+    }
+    assert all("predecessor" not in recipe for recipe in values["recipes"].values())

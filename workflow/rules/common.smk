@@ -4,6 +4,7 @@ from sslbench.core.params import select
 
 GRID = config["grid"]
 SOURCE = GRID["source"]
+SUCCESSORS = [method for method in GRID["methods"] if method not in GRID["roots"]]
 SPLITS = ("train", "val", "test")
 CHECKPOINT = "runs/{method}/seed{seed}/checkpoint"
 FEATURES = "runs/{method}/seed{seed}/features/{dataset}"
@@ -16,8 +17,15 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
+def predecessor(wildcards):
+    return GRID["successors"][f"{wildcards.method}-{wildcards.seed}"]["predecessor"]
+
+
 def cell_of(stage, wildcards):
-    return pipeline.find_by_item(stage, dict(wildcards.items()))
+    item = dict(wildcards.items())
+    if stage == "continue_pretraining":
+        item["predecessor"] = predecessor(wildcards)
+    return pipeline.find_by_item(stage, item)
 
 
 def code(stage):

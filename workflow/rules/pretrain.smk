@@ -10,6 +10,8 @@ rule pretrain:
         f"{CHECKPOINT}/model.json",
         f"{CHECKPOINT}/history.json",
         f"metrics/{SOURCE}/pretrain/{{method}}/seed{{seed}}.json",
+    wildcard_constraints:
+        method="|".join(GRID["roots"]) or "none",
     threads: config["compute"]["pretrain_threads"]
     resources:
         gpu=1,

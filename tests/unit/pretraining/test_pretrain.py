@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sslbench.core import artifacts
+from sslbench.core.errors import UserError
 from sslbench.data.store import DatasetInfo, write_info, write_split
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols.parts.transfer import Subject
@@ -41,14 +42,22 @@ def data(tmp_path) -> Path:
     return folder
 
 
-def run(name: str, data: Path, out: Path) -> list[dict]:
+def run(
+    name: str,
+    data: Path,
+    out: Path,
+    predecessor: Path | None = None,
+    *,
+    width: int = 8,
+    seed: int = 0,
+) -> list[dict]:
     torch.set_num_threads(1)
-    recipe = harness.SMALL["recipes"][name]
-    recipe = recipe | {"backbone": recipe["backbone"] | {"width": 8}}
+    recipe = {k: v for k, v in harness.SMALL["recipes"][name].items() if k != "predecessor"}
+    recipe = recipe | {"backbone": recipe["backbone"] | {"width": width}}
     request = Request(
-        name=name, seed=0, data=data, budget=BUDGET, recipe=recipe,
-        method_params=harness.SMALL["methods"][name], device="cpu", scratch=out / "scratch",
-        out=out,
+        name=name, seed=seed, data=data, budget=BUDGET, recipe=recipe,
+        method_params=harness.shrink(harness.SMALL["methods"][name]), device="cpu",
+        scratch=out / "scratch", out=out, predecessor=predecessor,
     )  # fmt: skip
     return pretrain(request, lambda row: None)[0]
 
@@ -75,3 +84,36 @@ def test_colour_methods_hand_over_a_network_that_knows_the_normalisation(data, t
     twin = Subject(tmp_path / "out", info, 0, "cpu").backbone(is_pretrained=False)
     assert twin.mean.tolist() == pytest.approx(MEAN)
     assert not torch.equal(twin.trunks[0].conv1.weight, backbone.trunks[0].conv1.weight)
+
+
+def test_a_chain_hands_over_its_tensors_and_records_whose_labels_it_saw(data, tmp_path) -> None:
+    run("simclrv2", data, tmp_path / "first")
+    run("simclrv2_finetune", data, tmp_path / "second", tmp_path / "first")
+    run("simclrv2_distill", data, tmp_path / "third", tmp_path / "second")
+    tuned = artifacts.read_tensors(tmp_path / "second" / artifacts.METHOD)
+    taught = artifacts.read_tensors(tmp_path / "third" / artifacts.METHOD)
+    assert torch.equal(
+        tuned["head.classifier.weight"], taught["teacher.network.1.classifier.weight"]
+    )
+    rows = tuned["labelled_rows"]
+    assert harness.LABELS[rows].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    run("simclrv2_finetune", data, tmp_path / "other", tmp_path / "first", seed=1)
+    other = artifacts.read_tensors(tmp_path / "other" / artifacts.METHOD)
+    assert torch.equal(other["labelled_rows"], rows), "one subset for all training seeds"
+
+
+def test_a_predecessor_that_does_not_fit_is_one_line(data, tmp_path) -> None:
+    run("simclr", data, tmp_path / "two_layers")
+    run("simclrv2", data, tmp_path / "wide", width=16)
+    cases = {
+        "wide: was pretrained with another backbone; give it": ("simclrv2_finetune", "wide"),
+        "nowhere/model.json: file not found": ("simclrv2_finetune", "nowhere"),
+        "simclrv2_finetune: continues another method; give": ("simclrv2_finetune", None),
+        "rotation: continues no other method; drop": ("rotation", "wide"),
+        "predecessor: has no head.": ("simclrv2_distill", "two_layers"),
+    }
+    for says, (name, folder) in cases.items():
+        with pytest.raises(UserError) as error:
+            run(name, data, tmp_path / "out", tmp_path / folder if folder else None)
+        assert says in str(error.value)
+        assert "\n" not in str(error.value)
