@@ -19,7 +19,7 @@ def entropy(probabilities: Tensor) -> Tensor:
     """
     largest = math.log(max(2, probabilities.shape[-1]))  # a lone prototype has entropy 0
     share: Tensor = torch.special.entr(probabilities.float()).sum(dim=-1).mean() / largest
-    return share
+    return share.clamp_max(1.0)  # uniform rows may round to more
 
 
 @torch.no_grad()

@@ -16,12 +16,12 @@ FIGURES: Mapping[str, str] = {
     "teacher_student_gap": "teacher-student gap",
 }
 MEANINGS: Mapping[str, str] = {
-    "feature_std": "of unit features of un-augmented train images, times the root of their width: "
-    "0 collapsed, about 1 like random directions",
-    "effective_rank": "exp of the entropy of the features' singular values: 1 collapsed",
-    "prototype_entropy": "of the mean assignment to prototypes or clusters, over its largest "
-    "value: 0 one takes all, 1 all are used alike",
-    "teacher_student_gap": "1 - mean cosine of the two backbones' features: 0 alike",
+    "feature_std": "Spread of unit features of un-augmented train images, times the root of their "
+    "width. 0: collapsed; about 1: like random directions.",
+    "effective_rank": "Exp of the entropy of the features' singular values. 1: collapsed.",
+    "prototype_entropy": "Of the mean assignment to prototypes or clusters, as a share of the "
+    "largest there is. 0: one takes every image; 1: all are used alike.",
+    "teacher_student_gap": "1 - mean cosine of the features of both backbones. 0: alike.",
 }
 NOTHING = "—"
 ALARM = "⚠"
@@ -61,8 +61,8 @@ def figures_of(rows: Sequence[HealthRow]) -> list[str]:
 
 def alarm_text(names: Sequence[str]) -> str:
     """Return what the mark beside figures means."""
-    least = ", ".join(f"{FIGURES[name]} {LEAST[name]:g}" for name in names if name in LEAST)
-    return f"{ALARM}: looks collapsed, below {least}, for one seed at least."
+    least = ", ".join(f"{FIGURES[name]} below {LEAST[name]:g}" for name in names if name in LEAST)
+    return f"{ALARM}: one seed at least looks collapsed ({least})."
 
 
 def _row(method: str, cells: Sequence[CellRecord]) -> HealthRow:

@@ -35,17 +35,14 @@ def training_section(collected: Collected) -> Markup:
 
 def _health(rows: Sequence[HealthRow]) -> list[Markup]:
     names = figures_of(rows)
-    heads = (element("th", FIGURES[name], scope="col", title=MEANINGS[name]) for name in names)
+    heads = (element("th", FIGURES[name], scope="col") for name in names)
     bodies = [
         ([row for row in rows if not is_baseline(row.method)], None),
         ([row for row in rows if is_baseline(row.method)], "base"),
     ]
-    caption = " ".join(
-        [
-            f"Mean over seeds at the last epoch. {alarm_text(names)}",
-            "A dash: no prototypes, no teacher, or no training.",
-            *(f"{FIGURES[name].capitalize()}: {MEANINGS[name]}." for name in names),
-        ]
+    caption = (
+        f"Mean over seeds at the last epoch. {alarm_text(names)} "
+        "A dash: no prototypes, no teacher, or no training."
     )
     table = element(
         "table",
@@ -54,7 +51,15 @@ def _health(rows: Sequence[HealthRow]) -> list[Markup]:
         *(_health_body(group, names, kind) for group, kind in bodies if group),
         class_="sortable",
     )
-    return [element("h3", "Health against collapse"), scrolling(table, "Health against collapse")]
+    pairs = (
+        element("div", element("dt", FIGURES[name]), element("dd", MEANINGS[name]))
+        for name in names
+    )
+    return [
+        element("h3", "Health against collapse"),
+        scrolling(table, "Health against collapse"),
+        element("dl", *pairs, class_="guide", aria_label="What the health figures mean"),
+    ]
 
 
 def _health_body(rows: Sequence[HealthRow], names: Sequence[str], kind: str | None) -> Markup:
