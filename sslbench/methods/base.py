@@ -98,7 +98,10 @@ class ViewBatch:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """A phase's scalar loss and its named parts (detached scalars, for curves)."""
+    """A phase's scalar loss and its named parts (detached scalars, for curves).
+
+    A part `prototype_entropy` (objectives/entropy.py) is counted among the health figures.
+    """
 
     loss: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)

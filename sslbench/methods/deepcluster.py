@@ -26,6 +26,7 @@ from sslbench.core.errors import UserError
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress, StepOutput, ViewBatch
 from sslbench.methods.parts.clustering import euclidean_kmeans, mutual_information
 from sslbench.methods.parts.whitening import pca_whiten
+from sslbench.objectives.entropy import cluster_entropy
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 
@@ -62,6 +63,7 @@ class DeepCluster(Method):
     assignments: Tensor
     weights: Tensor
     agreement: Tensor
+    prototype_entropy: Tensor
 
     def __init__(self, backbone: Backbone, params: Params, data: DataInfo) -> None:
         super().__init__(backbone, params.views)
@@ -72,6 +74,7 @@ class DeepCluster(Method):
         self.register_buffer("assignments", torch.zeros(data.num_samples, dtype=torch.int64))
         self.register_buffer("weights", torch.ones(params.num_clusters))
         self.register_buffer("agreement", torch.zeros(()))
+        self.register_buffer("prototype_entropy", torch.zeros(()))
 
     @torch.no_grad()
     def on_epoch_start(self, context: EpochContext) -> None:
@@ -82,17 +85,19 @@ class DeepCluster(Method):
         found = euclidean_kmeans(rows, count, self.kmeans_iterations, context.generator)
         self.agreement.copy_(mutual_information(self.assignments, found.assignments))
         self.assignments.copy_(found.assignments)
+        self.prototype_entropy.copy_(cluster_entropy(found.assignments, count))
         self.weights.copy_(cluster_weights(found.assignments, count))
         self.classifier.weight.normal_(0.0, CLASSIFIER_STD, generator=context.generator)
         self.classifier.bias.zero_()
 
     def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
-        """Return the weighted cross entropy, its accuracy, and the clusters' agreement."""
+        """Return the weighted cross entropy, its accuracy, and the clusters' figures."""
         logits = self.classifier(self.backbone(batch.views[0]))  # (batch, num_clusters)
         targets = self.assignments[batch.index]
         loss = in_float32(functional.cross_entropy, logits, targets, self.weights)
         accuracy = (logits.detach().argmax(dim=1) == targets).float().mean()
-        return StepOutput(loss, {"accuracy": accuracy, "agreement": self.agreement})
+        parts = {"agreement": self.agreement, "prototype_entropy": self.prototype_entropy}
+        return StepOutput(loss, {"accuracy": accuracy, **parts})
 
 
 def _refuse_sizes(params: Params, feature_dim: int, num_samples: int) -> None:

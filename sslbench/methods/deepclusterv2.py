@@ -88,13 +88,15 @@ class DeepClusterV2(Method):
             clustering.refresh(bank.rows, self.kmeans_iterations, context.generator)
 
     def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
-        """Return the mean cross entropy over prototype sets; remember the projections."""
+        """Return the means over prototype sets of loss and entropy; remember the projections."""
         views = self._project(batch.views)
         projections = torch.cat([*views])  # (num_views * batch, output_dim), unit
         losses = [self._loss(projections, clusters, batch.index) for clusters in self.clusterings]
         for bank, rows in zip(self.banks, views, strict=True):
             bank.write(batch.index, rows.detach())
-        return StepOutput(torch.stack(losses).mean())
+        entropies = [clusters.prototype_entropy for clusters in self.clusterings]
+        parts = {"prototype_entropy": torch.stack(entropies).mean()}
+        return StepOutput(torch.stack(losses).mean(), parts)
 
     def _project(self, views: list[Tensor]) -> tuple[Tensor, ...]:
         """Return unit projections (batch, output_dim) of each view."""

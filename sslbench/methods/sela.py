@@ -24,6 +24,7 @@ from sslbench.backbones.base import Backbone
 from sslbench.core.errors import UserError
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress, StepOutput, ViewBatch
 from sslbench.methods.parts.self_labels import round_to_balance, transport_plan
+from sslbench.objectives.entropy import prototype_entropy
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 
@@ -91,13 +92,18 @@ class SeLa(Method):
                 labels.copy_(self_labels(logits, self.params.sharpness, self.params.tolerance))
 
     def forward(self, batch: ViewBatch, progress: Progress, phase: str) -> StepOutput:
-        """Return the mean cross entropy over heads, and the share of labels that are found."""
+        """Return the mean over heads of cross entropy, the share of labels found, and an entropy.
+
+        It is that of the predictions: labels are balanced by force, whatever the network.
+        """
         features = self.backbone(batch.views[0])
         logits = torch.cat([head(features) for head in self.heads])  # (heads * batch, clusters)
         targets = self.labels[:, batch.index].flatten()
         loss = in_float32(functional.cross_entropy, logits, targets)
         accuracy = (logits.detach().argmax(dim=1) == targets).float().mean()
-        return StepOutput(loss, {"accuracy": accuracy})
+        predicted = functional.softmax(logits.detach().float(), dim=1)
+        used = prototype_entropy(predicted.view(len(self.heads), len(features), -1))
+        return StepOutput(loss, {"accuracy": accuracy, "prototype_entropy": used})
 
 
 def epochs_of(num_solutions: int, power: float, num_epochs: int) -> set[int]:

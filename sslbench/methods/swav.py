@@ -23,8 +23,9 @@ from torch.nn import functional
 from sslbench.backbones.base import Backbone
 from sslbench.methods.base import DataInfo, Method, Progress, StepOutput, ViewBatch
 from sslbench.methods.parts.multi_crop import count_global, forward_by_size
-from sslbench.methods.parts.prototypes import Prototypes, evenness
+from sslbench.methods.parts.prototypes import Prototypes
 from sslbench.methods.parts.queue import Queue
+from sslbench.objectives.entropy import prototype_entropy
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 
@@ -104,7 +105,7 @@ class SwAV(Method):
         for queue, rows in zip(self.queues, projections.chunk(len(batch.views)), strict=False):
             queue.push(rows.detach())
         predicted = functional.softmax(cosines.detach() / self.params.temperature, dim=1)
-        return StepOutput(loss, {"prototype_evenness": evenness(predicted)})
+        return StepOutput(loss, {"prototype_entropy": prototype_entropy(predicted)})
 
     def _swapped(self, *cosines: Tensor) -> Tensor:
         """Return the loss of every view's cosines, followed by those of the queues, if any."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from sslbench.core.alarms import alarms
 from sslbench.core.errors import UserError
+from sslbench.methods.base import Method
+from sslbench.methods.parts.teacher import Teacher
 from sslbench.objectives.spread import unit_spread
-
-# Alarm thresholds; no result depends on them. 1 is a spread like that of random directions.
-MIN_FEATURE_STD = 0.05
-MIN_EFFECTIVE_RANK = 1.5
 
 
 def refuse_non_finite(losses: Tensor, first_step: int, method: str) -> None:
@@ -44,20 +46,45 @@ def effective_rank(features: Tensor) -> float:
     return float(torch.exp(-(share * share.log()).sum()))
 
 
-def measure(features: Tensor) -> dict[str, float]:
-    """Return the health figures of (batch, dim) features of un-augmented images."""
-    return {
+def direction_gap(first: Tensor, second: Tensor) -> float:
+    """Return 1 - the mean cosine of paired rows, each (batch, dim): in [0, 2], 0 where equal."""
+    cosines = functional.cosine_similarity(first.double(), second.double(), dim=1)
+    return float((1.0 - cosines.mean()).clamp_min(0.0))
+
+
+@torch.no_grad()
+def measure(method: Method, images: Tensor) -> dict[str, float]:
+    """Return the health figures of (batch, channel, height, width) un-augmented images.
+
+    Measured in eval mode, so that nothing of the training changes: `feature_std` and
+    `effective_rank` of what evaluation receives, and where there is a teacher
+    `teacher_student_gap`, between the features of its backbone and of the student's.
+    """
+    method.eval()
+    features = method.evaluation_backbone(images).float()
+    figures = {
         "feature_std": float(unit_spread(features)),
-        "effective_rank": effective_rank(features.float()),
+        "effective_rank": effective_rank(features),
     }
+    if (teacher := teacher_backbone(method)) is not None:
+        figures["teacher_student_gap"] = direction_gap(teacher(images), method.backbone(images))
+    method.train()
+    return figures
 
 
-def collapse_warning(health: dict[str, float], method: str, epoch: int) -> str | None:
-    """Return a sentence if the features look collapsed, else None."""
-    spread, rank = health["feature_std"], health["effective_rank"]
-    if spread >= MIN_FEATURE_STD and rank >= MIN_EFFECTIVE_RANK:
+def teacher_backbone(method: Method) -> nn.Module | None:
+    """Return the slow copy of the backbone, a teacher's first network; None without a teacher."""
+    teachers = (module for module in method.modules() if isinstance(module, Teacher))
+    teacher = next(teachers, None)
+    return None if teacher is None else teacher[0]
+
+
+def collapse_warning(figures: Mapping[str, float], method: str, epoch: int) -> str | None:
+    """Return a sentence if some figure of an epoch looks collapsed, else None."""
+    found = ", ".join(f"{name} {figures[name]:.3f}" for name in alarms(figures))
+    if not found:
         return None
     return (
-        f"pretrain {method}: features look collapsed after epoch {epoch} (std {spread:.3f}, "
-        f"effective rank {rank:.1f}); see the health curves before trusting its numbers"
+        f"pretrain {method}: looks collapsed after epoch {epoch} ({found}); "
+        "see the health curves before trusting its numbers"
     )

@@ -26,6 +26,7 @@ from sslbench.pretraining.schedules import cosine_with_warmup
 from sslbench.pretraining.settings import Budget, Recipe
 
 HEALTH_IMAGES = 512
+PROTOTYPE_ENTROPY = "prototype_entropy"  # the one health figure that methods measure themselves
 Parts = dict[str, Tensor]
 
 
@@ -125,10 +126,10 @@ class Loop:
             return self.batches.extract(function)
 
     def _row(self, epoch: int, losses: Tensor, parts: Parts, progress: Progress) -> dict[str, Any]:
-        backbone = self.method.evaluation_backbone.eval()
-        with torch.no_grad(), self.fabric.autocast():
-            figures = health.measure(backbone(self.batches.plain(HEALTH_IMAGES)))
-        self.method.train()
+        with self.fabric.autocast():
+            figures = health.measure(self.method, self.batches.plain(HEALTH_IMAGES))
+        if PROTOTYPE_ENTROPY in parts:
+            figures[PROTOTYPE_ENTROPY] = float(parts.pop(PROTOTYPE_ENTROPY))
         if warning := health.collapse_warning(figures, self.name, epoch):
             print(f"warning: {warning}", file=sys.stderr)
         factor = cosine_with_warmup(progress, self.recipe.warmup_fraction)

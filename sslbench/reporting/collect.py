@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,14 @@ def _made(cell: ExpectedCell, record: Mapping[str, Any]) -> CellRecord:
         path=cell.path,
         record=record,
     )
+
+
+def by_method(cells: Iterable[CellRecord]) -> dict[str, list[CellRecord]]:
+    """Return the cells of each method, in their order."""
+    groups: dict[str, list[CellRecord]] = {}
+    for cell in cells:
+        groups.setdefault(cell.method, []).append(cell)
+    return groups
 
 
 def headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

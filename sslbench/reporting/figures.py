@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sslbench.reporting.collect import CellRecord
+from sslbench.reporting.collect import CellRecord, by_method
+from sslbench.reporting.health import FIGURES
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import (
     datasets,
@@ -35,11 +36,7 @@ from sslbench.reporting.plot import (
 )
 from sslbench.reporting.tables import Number, is_baseline, mean
 
-QUANTITIES: Mapping[str, str] = {
-    "loss": "loss",
-    "feature_std": "feature std",
-    "effective_rank": "effective rank",
-}
+QUANTITIES: Mapping[str, str] = {"loss": "loss", **FIGURES}
 # (epoch, mean, lowest, highest over seeds)
 Curve = list[tuple[int, float, float, float]]
 
@@ -49,10 +46,10 @@ def figures(
 ) -> dict[str, str]:
     """Return the text of each file under figures/, by its name."""
     made: dict[str, str] = {}
-    by_quantity = {name: list(curve_panels(pretraining, name).values()) for name in QUANTITIES}
-    _add(made, "training_loss", by_quantity["loss"], 3, "Pretraining loss, range over seeds")
-    _add(made, "health_feature_std", by_quantity["feature_std"], 3, "Spread of the features")
-    _add(made, "health_effective_rank", by_quantity["effective_rank"], 3, "Effective rank")
+    for name, text in QUANTITIES.items():
+        file = f"health_{name}" if name in FIGURES else f"training_{name}"
+        panels = list(curve_panels(pretraining, name).values())
+        _add(made, file, panels, 3, f"Pretraining: {text}, range over seeds")
     for dataset in datasets(numbers):
         _add(made, f"forest_{dataset}", forest_panels(numbers, dataset), 2, f"Results on {dataset}")
         panels = layer_panels([row for row in rows if row.dataset == dataset])
@@ -73,7 +70,7 @@ def curve_panels(pretraining: Sequence[CellRecord], quantity: str) -> dict[str, 
     Losses of different methods do not compare, so each has its own range; the health quantities
     share one range that starts at 0.
     """
-    curves = {method: _curve(cells, quantity) for method, cells in _by_method(pretraining).items()}
+    curves = {method: _curve(cells, quantity) for method, cells in by_method(pretraining).items()}
     curves = {method: curve for method, curve in curves.items() if curve}
     shared = None if quantity == "loss" else span(_extent(curves.values()), floor=0.0)
     return {
@@ -84,13 +81,6 @@ def curve_panels(pretraining: Sequence[CellRecord], quantity: str) -> dict[str, 
 
 def _extent(curves: Any) -> list[float]:
     return [value for curve in curves for point in curve for value in point[1:]]
-
-
-def _by_method(cells: Sequence[CellRecord]) -> dict[str, list[CellRecord]]:
-    groups: dict[str, list[CellRecord]] = {}
-    for cell in cells:
-        groups.setdefault(cell.method, []).append(cell)
-    return groups
 
 
 def _curve(cells: Sequence[CellRecord], quantity: str) -> Curve:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from sslbench.reporting.health import FIGURES, HealthRow, alarm_text, figures_of
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.tables import Number, is_baseline
 
@@ -89,14 +90,17 @@ def heading(number: Number) -> str:
     return f"{number.protocol} {number.metric} ({show_unit(number.unit)})"
 
 
-def markdown(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> str:
-    """Return leaderboard.md: for each dataset one table of protocols and one of layers."""
+def markdown(
+    numbers: Sequence[Number], layer_rows: Sequence[LayerRow], health_rows: Sequence[HealthRow]
+) -> str:
+    """Return leaderboard.md: tables of protocols and layers for each dataset, and of health."""
     parts = ["# Leaderboard", ""]
     for dataset in datasets(numbers):
         main = main_numbers(numbers, dataset)
         parts += [f"## {_md(dataset)}", "", *_md_table(main), "", _legend(main), ""]
         rows = [row for row in layer_rows if row.dataset == dataset]
         parts += _md_layers(rows) if rows else []
+    parts += _md_health(health_rows) if figures_of(health_rows) else []
     parts += ["Each number with its ancestry: index.html. From a shell: `sslbench trace ID`."]
     return "\n".join(parts) + "\n"
 
@@ -120,8 +124,7 @@ def _md_table(main: Sequence[Number]) -> list[str]:
     lines = [_md_row(["method", *heads]), _md_rule(len(heads) + 1)]
     for method in ranked_methods(main):
         row = [_md_cell(cells[method, protocol], main) for protocol in columns]
-        name = f"*{_md(method)}*" if is_baseline(method) else _md(method)
-        lines.append(_md_row([name, *row]))
+        lines.append(_md_row([_md_method(method), *row]))
     return lines
 
 
@@ -153,6 +156,18 @@ def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
     floors = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
     note = f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer."
     return [*lines, "", note, ""]
+
+
+def _md_health(rows: Sequence[HealthRow]) -> list[str]:
+    names = figures_of(rows)
+    lines = [_md_row(["method", *(FIGURES[name] for name in names)]), _md_rule(len(names) + 1)]
+    lines += [_md_row([_md_method(row.method), *map(row.show, names)]) for row in rows]
+    note = f"Of pretraining, mean over seeds at the last epoch. {alarm_text(names)}"
+    return ["## Health against collapse", "", *lines, "", note, ""]
+
+
+def _md_method(method: str) -> str:
+    return f"*{_md(method)}*" if is_baseline(method) else _md(method)
 
 
 def leaderboard_text(numbers: Sequence[Number]) -> str:

@@ -16,9 +16,9 @@ from sslbench.reporting.markup import Markup, decimal, element, join
 # Colours come from variables, so one drawing serves light and dark, inline and as a file.
 PALETTE = """\
 :root{--paper:#fbfbf9;--card:#fff;--ink:#1b1f24;--muted:#5d646d;--rule:#e2e2dc;--accent:#0a66a3;
---soft:#d9e9f4;--floor:#a4600a}
+--soft:#d9e9f4;--floor:#a4600a;--alarm:#b3261e}
 @media (prefers-color-scheme:dark){:root{--paper:#14171a;--card:#1a1e22;--ink:#e9e9e5;
---muted:#a0a7af;--rule:#30363c;--accent:#6fbcf0;--soft:#1d3a4f;--floor:#e0a35c}}
+--muted:#a0a7af;--rule:#30363c;--accent:#6fbcf0;--soft:#1d3a4f;--floor:#e0a35c;--alarm:#ff8a80}}
 """
 STYLE = """\
 .plot{font:11px/1 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslbench.core.errors import UserError
-from sslbench.reporting.collect import CellRecord, Collected, headlines
+from sslbench.reporting.collect import CellRecord, Collected, by_method, headlines
 
 # (values over seeds, number of test samples where it is one for all) -> (low, high, name);
 # low and high are None where no interval can be given.
@@ -129,13 +129,11 @@ def _column(
     references: References,
 ) -> list[Number]:
     """Return one metric of one protocol for all methods, ranked against one another."""
-    by_method: dict[str, list[CellRecord]] = {}
-    for cell in cells:
-        by_method.setdefault(cell.method, []).append(cell)
-    groups = rank_groups({name: _values(seeds, metric) for name, seeds in by_method.items()})
+    methods = by_method(cells)
+    groups = rank_groups({name: _values(seeds, metric) for name, seeds in methods.items()})
     return [
         _number(seeds, metric, is_main, interval, groups[name], references)
-        for name, seeds in by_method.items()
+        for name, seeds in methods.items()
     ]
 
 

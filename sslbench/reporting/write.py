@@ -9,6 +9,7 @@ from typing import Any
 from sslbench.core import artifacts
 from sslbench.reporting.collect import Collected
 from sslbench.reporting.figures import figures
+from sslbench.reporting.health import health_rows
 from sslbench.reporting.layers import layer_rows
 from sslbench.reporting.leaderboard import markdown
 from sslbench.reporting.page import page
@@ -40,6 +41,7 @@ def write_report(
     """
     made = numbers(collected, interval, rank_groups, references)
     rows = layer_rows(collected)
+    health = health_rows(collected.pretraining)
     drawn = figures(made, rows, collected.pretraining)
     for name, text in drawn.items():
         artifacts.write_text(out / FIGURES / name, text)
@@ -47,5 +49,5 @@ def write_report(
         if old.name not in drawn:
             old.unlink()
     artifacts.write_text(out / NUMBERS, csv_text(made))
-    artifacts.write_text(out / LEADERBOARD, markdown(made, rows))
+    artifacts.write_text(out / LEADERBOARD, markdown(made, rows, health))
     artifacts.write_text(out / INDEX, page(collected, made, rows, provenance))

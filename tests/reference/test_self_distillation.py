@@ -76,7 +76,7 @@ def test_dino_loss_equals_its_restatement_with_a_moved_centre() -> None:
 def test_dino_of_uniform_logits_is_log_of_the_prototypes() -> None:
     loss, figures = CrossViewLoss(numbers())(torch.ones(8, 8), torch.ones(16, 8), START)
     assert float(loss) == pytest.approx(math.log(8), abs=1e-5)
-    assert all(float(value) == pytest.approx(math.log(8), abs=1e-5) for value in figures.values())
+    assert all(float(value) == pytest.approx(1.0, abs=1e-5) for value in figures.values())
 
 
 def test_dino_figures_tell_one_prototype_for_all_from_none() -> None:
@@ -86,7 +86,7 @@ def test_dino_figures_tell_one_prototype_for_all_from_none() -> None:
     own = 5.0 * torch.eye(8)
     _, figures = CrossViewLoss(numbers())(own, own, START)
     assert float(figures["teacher_entropy"]) < 1e-3
-    assert float(figures["mean_entropy"]) == pytest.approx(math.log(8), abs=1e-3)
+    assert float(figures["prototype_entropy"]) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_centre_is_saved_and_leaves_no_gradient_to_the_teacher() -> None:
@@ -248,7 +248,7 @@ def test_msn_of_equal_prototypes_is_log_of_their_number_and_no_me_max() -> None:
     nn.init.ones_(criterion.prototypes)
     loss, figures = criterion(draw(6, DIM), draw(3, DIM, seed=1))
     assert float(loss.detach()) == pytest.approx(math.log(PROTOTYPES), abs=1e-5)
-    assert float(figures["mean_entropy"]) == pytest.approx(math.log(PROTOTYPES), abs=1e-5)
+    assert float(figures["prototype_entropy"]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_msn_me_max_punishes_one_prototype_for_all() -> None:
@@ -256,7 +256,8 @@ def test_msn_me_max_punishes_one_prototype_for_all() -> None:
     with_it, without = matching(), matching(memax_weight=0.0)
     gap = float((with_it(rows, rows)[0] - without(rows, rows)[0]).detach())
     prediction = torch.tensor(met(rows[0], with_it.prototypes.detach().double()))
-    assert gap == pytest.approx(math.log(PROTOTYPES) - float(entropy(prediction)), abs=1e-5)
+    expected = math.log(PROTOTYPES) * (1 - float(entropy(prediction)))
+    assert gap == pytest.approx(expected, abs=1e-5)
 
 
 def test_msn_sharpening_of_one_leaves_the_target() -> None:
@@ -299,12 +300,11 @@ def test_msn_decays_no_prototype() -> None:
 
 
 def test_entropies_by_hand() -> None:
-    half = torch.tensor([[0.5, 0.5, 0.0]])
-    assert float(entropy(half)) == pytest.approx(math.log(2))
-    found = entropies(half, torch.eye(3))
-    assert float(found["teacher_entropy"]) == pytest.approx(math.log(2))
+    half = torch.tensor([[0.5, 0.5, 0.0, 0.0]])
+    found = entropies(half, torch.eye(4))
+    assert float(found["teacher_entropy"]) == pytest.approx(0.5)
     assert float(found["student_entropy"]) == 0.0
-    assert float(found["mean_entropy"]) == pytest.approx(math.log(3))
+    assert float(found["prototype_entropy"]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("changes", [{"temperature": 0.0}, {"sharpening": 1.5}])

@@ -100,7 +100,7 @@ def test_swav_of_uniform_predictions_is_log_of_the_prototypes() -> None:
     torch.nn.init.zeros_(last.bias)
     output = run(method)
     assert float(output.loss.detach()) == pytest.approx(math.log(6), abs=1e-5)
-    assert float(output.parts["prototype_evenness"]) == pytest.approx(1.0, abs=1e-5)
+    assert float(output.parts["prototype_entropy"]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_swav_sees_each_resolution_once_and_local_views_give_no_codes() -> None:

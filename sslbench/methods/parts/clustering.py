@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslbench.objectives.entropy import cluster_entropy
+
 CHUNK_ROWS = 8192  # bounds the (rows, clusters) table of similarities held at once
 
 
@@ -29,21 +31,28 @@ class Clustering:
 
 
 class ClusterBank(nn.Module):
-    """The centroids and assignments of one clustering, kept in persistent buffers."""
+    """The centroids and assignments of one clustering, kept in persistent buffers.
+
+    Attributes:
+        prototype_entropy: how evenly the clusters share the rows, in [0, 1]; a scalar.
+    """
 
     centroids: Tensor
     assignments: Tensor
+    prototype_entropy: Tensor
 
     def __init__(self, num_samples: int, num_clusters: int, dim: int) -> None:
         super().__init__()
         self.register_buffer("centroids", torch.zeros(num_clusters, dim))
         self.register_buffer("assignments", torch.zeros(num_samples, dtype=torch.int64))
+        self.register_buffer("prototype_entropy", torch.zeros(()))
 
     def refresh(self, rows: Tensor, iterations: int, generator: torch.Generator) -> None:
         """Cluster (num_samples, dim) unit rows anew."""
         result = spherical_kmeans(rows, len(self.centroids), iterations, generator)
         self.centroids.copy_(result.centroids)
         self.assignments.copy_(result.assignments)
+        self.prototype_entropy.copy_(cluster_entropy(result.assignments, len(self.centroids)))
 
 
 def spherical_kmeans(

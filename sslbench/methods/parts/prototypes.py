@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -41,14 +39,3 @@ class Prototypes(nn.Module):
     def forward(self, projections: Tensor) -> Tensor:
         """Return cosines (rows, num_prototypes) of unit projections (rows, dim), in float32."""
         return in_float32(functional.linear, projections, self.weight)
-
-
-@torch.no_grad()
-def evenness(probabilities: Tensor) -> Tensor:
-    """Return how evenly rows (rows, classes) use the classes on average: 1 all alike, 0 one alone.
-
-    The entropy of the mean row, as a share of the largest there is, log(classes).
-    """
-    mean = probabilities.float().mean(dim=0)
-    entropy: Tensor = torch.special.entr(mean).sum()
-    return entropy / math.log(len(mean))

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.reporting.collect import Collected
-from sslbench.reporting.figures import QUANTITIES, curve_panels
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import datasets, intervals
 from sslbench.reporting.markup import Markup, anchor, element, join
 from sslbench.reporting.page.boards import dataset_section
 from sslbench.reporting.page.provenance import provenance_section
-from sslbench.reporting.plot import PALETTE, STYLE, Panel
+from sslbench.reporting.page.training import training_section
+from sslbench.reporting.plot import PALETTE, STYLE
 from sslbench.reporting.tables import Number, is_baseline
 
 _HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ def page(
             "main",
             _guide(numbers),
             *(dataset_section(name, numbers, rows) for name in names),
-            _training(collected),
+            training_section(collected),
             provenance_section(numbers, rows, provenance),
         ),
         _footer(),
@@ -119,29 +119,6 @@ def _guide(numbers: Sequence[Number]) -> Markup:
         element("div", element("dt", key), element("dd", value)) for key, value in guide.items()
     )
     return element("dl", *pairs, class_="guide", aria_label="How to read this page")
-
-
-def _training(collected: Collected) -> Markup:
-    panels = {name: curve_panels(collected.pretraining, name) for name in QUANTITIES}
-    methods = [m for m in collected.grid["methods"] if any(m in group for group in panels.values())]
-    cards = (_curves([g[m] for g in panels.values() if m in g]) for m in methods)
-    caption = (
-        "Line: mean over seeds; band: from the lowest seed to the highest. Losses of different "
-        "methods do not compare. A feature std or an effective rank that falls towards 0 is a "
-        "collapse; these two share one scale over all methods."
-    )
-    return element(
-        "section",
-        element("h2", "Training"),
-        element("p", caption, class_="muted"),
-        element("div", *cards, class_="panels curves"),
-        class_="part",
-        id="training",
-    )
-
-
-def _curves(panels: Sequence[Panel]) -> Markup:
-    return element("div", *(panel.inline() for panel in panels))
 
 
 def _footer() -> Markup:

@@ -17,6 +17,7 @@ from sslbench.methods.parts.clustering import (
     nearest,
     spherical_kmeans,
 )
+from sslbench.objectives.entropy import cluster_entropy
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -87,7 +88,8 @@ def test_cluster_bank_keeps_its_result_in_its_state() -> None:
     bank = ClusterBank(100, 7, 6)
     bank.refresh(noise(100, 6), 3, stream())
     assert torch.allclose(bank.centroids.norm(dim=1), torch.ones(7))
-    assert set(bank.state_dict()) == {"centroids", "assignments"}
+    assert set(bank.state_dict()) == {"centroids", "assignments", "prototype_entropy"}
+    assert bank.prototype_entropy == cluster_entropy(bank.assignments, 7)
     assert not bank.centroids.requires_grad
     assert len(bank.assignments.unique()) == 7
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from sslbench.methods.base import Progress
-from sslbench.methods.parts.prototypes import Prototypes, evenness
+from sslbench.methods.parts.prototypes import Prototypes
 
 
 def test_prototypes_are_unit_from_the_start_and_after_normalising() -> None:
@@ -35,8 +35,3 @@ def test_the_gradient_is_dropped_in_frozen_epochs_only(step: int, frozen: bool) 
     prototypes(torch.ones(3, 5)).sum().backward()
     prototypes.freeze(Progress(step, 100, 5))
     assert (prototypes.weight.grad is None) == frozen
-
-
-def test_evenness_of_even_and_of_collapsed_rows() -> None:
-    assert float(evenness(torch.eye(6))) == pytest.approx(1.0)
-    assert float(evenness(torch.eye(6)[[2, 2, 2]])) == pytest.approx(0.0)

@@ -73,8 +73,30 @@ def test_it_reports_every_epoch_live(tmp_path):
     assert history[-1]["learning_rate"] < history[0]["learning_rate"]
 
 
-def test_an_interrupted_loop_ends_with_the_same_bits(tmp_path):
-    whole = loop(tmp_path / "whole")
+HEALTH = {"feature_std", "effective_rank"}
+EXTRA_HEALTH = {
+    "simclr": set(),
+    "byol": {"teacher_student_gap"},
+    "swav": {"prototype_entropy"},
+    "sela": {"prototype_entropy"},
+    "deepcluster": {"prototype_entropy"},
+    "deepclusterv2": {"prototype_entropy"},
+    "dino": {"prototype_entropy", "teacher_student_gap"},
+    "msn": {"prototype_entropy", "teacher_student_gap"},
+}
+
+
+@pytest.mark.parametrize("name", EXTRA_HEALTH)
+def test_health_has_prototypes_and_teachers_where_a_method_has_them(name, tmp_path):
+    row = loop(tmp_path, name, epochs=1).run()[0]
+    assert set(row["health"]) == HEALTH | EXTRA_HEALTH[name]
+    assert "prototype_entropy" not in row["parts"]
+    assert 0 <= row["health"].get("prototype_entropy", 0) <= 1
+
+
+@pytest.mark.parametrize("name", EXTRA_HEALTH)
+def test_an_interrupted_loop_ends_with_the_same_bits(name, tmp_path):
+    whole = loop(tmp_path / "whole", name)
     history = whole.run()
 
     class Stop(Exception):
@@ -84,11 +106,11 @@ def test_an_interrupted_loop_ends_with_the_same_bits(tmp_path):
         if row["epoch"] == 1:
             raise Stop
 
-    first = loop(tmp_path / "cut")
+    first = loop(tmp_path / "cut", name)
     first.report = stop
     with pytest.raises(Stop):
         first.run()
-    second = loop(tmp_path / "cut")
+    second = loop(tmp_path / "cut", name)
     assert second.run() == history
     assert torch.equal(weights(second), weights(whole))
 
