@@ -88,6 +88,15 @@ def test_a_change_is_applied():
     assert list(values["methods"]) == ["simclr"]
 
 
+def test_a_value_never_keeps_the_source_of_the_one_that_it_replaces():
+    changes = ["grid.methods=[simclr]", "methods.simclr.temperature=0.3"]
+    text = presets.compose("imagenet", changes)
+    assert "[S]" not in text.partition("\nextract:")[0], "small's recipes were tried on scenes"
+    lines = text.partition("\nmethods:")[2].splitlines()
+    assert "    output_dim: 128               # [P]" in lines
+    assert "    temperature: 0.3" in lines
+
+
 @pytest.mark.parametrize(
     ("preset", "changes", "says"),
     [
