@@ -132,11 +132,19 @@ def _merge(base: CommentedMap, over: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(base.get(key), CommentedMap):
             # A block of another kind replaces; a block of the same kind is edited.
             if "kind" in value or "family" in value or "name" in value:
-                base[key] = value
+                _replace(base, key, value, over)
             else:
                 _merge(base[key], value)
         else:
-            base[key] = value
+            _replace(base, key, value, over)
+
+
+def _replace(base: CommentedMap, key: str, value: Any, over: Mapping[str, Any]) -> None:
+    """Set a value and its own comment: that of the value before gives another source."""
+    base[key] = value
+    base.ca.items.pop(key, None)
+    if isinstance(over, CommentedMap) and key in over.ca.items:
+        base.ca.items[key] = over.ca.items[key]
 
 
 def _apply(merged: CommentedMap, change: str) -> None:
@@ -146,13 +154,15 @@ def _apply(merged: CommentedMap, change: str) -> None:
     parts = key.split(".")
     node: Any = merged
     for part in parts[:-1]:
-        node = node.get(part) if isinstance(node, Mapping) else None
-    if not isinstance(node, Mapping) or parts[-1] not in node:
+        node = node.get(part) if isinstance(node, CommentedMap) else None
+    if not isinstance(node, CommentedMap) or parts[-1] not in node:
         raise UserError(f"no key {key!r}", where="--set", mend="see params.yaml for the keys")
     try:
-        node[parts[-1]] = YAML(typ="safe").load(text)  # type: ignore[index]
+        value = YAML(typ="safe").load(text)
+        value = CommentedMap(value) if isinstance(value, dict) else value
     except YAMLError:
         raise UserError(f"{text!r} is not YAML", where=f"--set {key}") from None
+    _replace(node, parts[-1], value, {})
 
 
 def _complete_grid(merged: CommentedMap) -> None:

@@ -81,9 +81,9 @@ class Batches:
         return ViewBatch(views, index, stream, labels)
 
     def plain(self, count: int) -> Tensor:
-        """Return the first images of the split, un-augmented (at most `count`)."""
+        """Return the first images of the split (at most `count`) as evaluation sees them."""
         index = torch.arange(min(count, len(self.feed)))
-        return plain(self.feed.images(index), self.mean, self.std)
+        return plain(self.feed.whole(index, self.image_size), self.mean, self.std)
 
     def extract(self, function: Callable[[list[Tensor]], Tensor]) -> Tensor:
         """Apply a function of a batch's training views to the whole split, in index order."""

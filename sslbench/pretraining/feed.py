@@ -42,3 +42,8 @@ class Feed:
             return self._resident[index.to(self._device)]
         decoded = self._split.decode(index.cpu().numpy(), self._canvas)
         return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(self._device)
+
+    def whole(self, index: Tensor, size: int) -> Tensor:
+        """Return uint8 images (batch, channel, size, size), as evaluation sees them."""
+        decoded = np.array(self._split.decode(index.cpu().numpy(), size))
+        return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(self._device)

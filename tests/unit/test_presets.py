@@ -1,18 +1,22 @@
 import itertools
+import re
 
 import pytest
+import torch
 import yaml
 
-from sslbench import methods, presets
+from sslbench import backbones, methods, presets
 from sslbench.commands._schema import validate
 from sslbench.core import params
 from sslbench.core.errors import UserError
+from sslbench.methods.base import DataInfo
+from sslbench.pretraining.settings import Budget, Recipe
 
 NAMES = presets.presets()
 
 
 def test_the_presets_that_users_were_promised_are_there():
-    promised = {"default", "smoke", "cifar10_cpu", "cifar10", "imagenette", "folder"}
+    promised = {"default", "smoke", "cifar10_cpu", "cifar10", "imagenette", "imagenet", "folder"}
     assert promised <= set(NAMES)
 
 
@@ -29,9 +33,53 @@ def test_the_committed_params_are_the_default_preset(root):
     )
 
 
-@pytest.mark.parametrize("name", ["full", "cifar10_cpu_full"])
+@pytest.mark.parametrize("name", ["full", "cifar10_cpu_full", "imagenet"])
 def test_a_full_preset_has_every_method(name):
     assert sorted(yaml.safe_load(presets.compose(name))["grid"]["methods"]) == methods.names()
+
+
+# Train images of the presets' sources less their val share.
+NUM_SAMPLES = {"imagenet": 1_268_355, "cifar10": 45_000}
+# Methods whose constructors compute tables, which tensors without values cannot; of jigsaw's
+# permutations a few will do.
+COMPUTES = {"colorization": {}, "split_brain": {}, "jigsaw": {"num_permutations": 20}}
+
+
+@pytest.fixture(scope="module", params=NUM_SAMPLES)
+def whole_preset(request):
+    grid = f"grid.methods=[{', '.join(methods.names())}]"
+    return request.param, yaml.safe_load(presets.compose(request.param, [grid]))
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_builds_at_its_full_size(whole_preset, name):
+    preset, values = whole_preset
+    budget = params.build(Budget, values["pretrain"], "pretrain")
+    recipe = params.build(Recipe, values["recipes"][name], f"recipes.{name}")
+    module = methods.load(name)
+    settings = params.build(
+        module.Params, values["methods"][name] | COMPUTES.get(name, {}), f"methods.{name}"
+    )
+    size = budget.image_size
+    facts = DataInfo(NUM_SAMPLES[preset], 10, size, (0.5,) * 3, (0.2,) * 3)
+    # "meta": shapes without memory, so that a ResNet-50 and its heads take milliseconds.
+    with torch.device("cpu" if name in COMPUTES else "meta"):
+        backbone = backbones.build({**recipe.backbone, "image_size": size})
+        method = module.METHOD(backbone, settings, facts)
+    assert {group.phase for group in method.parameter_groups()} <= set(method.phases)
+    patch = recipe.backbone.get("patch_size", 1)
+    assert all((view.size or size) % patch == 0 for view in method.views)
+
+
+# A number of a method's own, or a learning rate; not what is nested or shared by an alias.
+NUMBER = re.compile(r"    (?!warmup_fraction)\w+: *[\d.\[]|.*learning_rate: ")
+
+
+@pytest.mark.parametrize("path", sorted(presets.CONF.glob("recipes/*.yaml")), ids=lambda p: p.stem)
+def test_every_number_of_a_recipe_says_where_it_is_from(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    bare = [line for line in lines if NUMBER.match(line) and "#" not in line]
+    assert not bare, "give each a comment with [P], [V], [S] or [C]"
 
 
 def test_a_change_is_applied():
@@ -39,6 +87,15 @@ def test_a_change_is_applied():
     values = yaml.safe_load(text)
     assert values["pretrain"]["epochs"] == 3
     assert list(values["methods"]) == ["simclr"]
+
+
+def test_a_value_never_keeps_the_source_of_the_one_that_it_replaces():
+    changes = ["grid.methods=[simclr]", "methods.simclr.temperature=0.3"]
+    text = presets.compose("imagenet", changes)
+    assert "[S]" not in text.partition("\nextract:")[0], "small's recipes were tried on scenes"
+    lines = text.partition("\nmethods:")[2].splitlines()
+    assert "    output_dim: 128               # [P]" in lines
+    assert "    temperature: 0.3" in lines
 
 
 @pytest.mark.parametrize(

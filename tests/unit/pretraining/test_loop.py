@@ -40,6 +40,10 @@ class Images:
     def images(self, index):
         return self._images[index]
 
+    def whole(self, index, size):
+        assert size == harness.SIZE
+        return self._images[index]
+
 
 def loop(tmp_path, name="simclr", rows=None, **changes):
     clip = changes.pop("gradient_clip", None)

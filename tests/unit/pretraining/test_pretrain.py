@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
-from sslbench.data.store import DatasetInfo, write_info, write_split
+from sslbench.data.store import Dataset, DatasetInfo, write_info, write_split
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols.parts.transfer import Subject
+from sslbench.pretraining.batches import Batches
+from sslbench.pretraining.feed import Feed
 from sslbench.pretraining.pretrain import Request, pretrain
+from sslbench.views.apply import plain
 from tests.contract import harness
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -117,3 +123,26 @@ def test_a_predecessor_that_does_not_fit_is_one_line(data, tmp_path) -> None:
             run(name, data, tmp_path / "out", tmp_path / folder if folder else None)
         assert says in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_health_is_measured_at_the_size_of_the_views_where_files_have_room_to_crop(tmp_path):
+    files = []
+    for pixels in harness.images(4).permute(0, 2, 3, 1).contiguous().numpy():
+        Image.fromarray(pixels).resize((50, 40)).save(content := io.BytesIO(), "PNG")
+        files.append(content.getvalue())
+    digest = write_split(tmp_path / "train.arrow", files, np.zeros(4, np.int64), list("abcd"))
+    write_info(
+        tmp_path,
+        DatasetInfo(
+            name="files", kind="test", classes=("a",), counts={"train": 4}, image_size=None,
+            channels=3, mean=MEAN, std=STD, source="seed 0", split_rule="one",
+            sha256={"train": digest}, duplicates={}, skipped=[],
+        ),
+    )  # fmt: skip
+    split, device = Dataset.open(tmp_path).split("train"), torch.device("cpu")
+    feed, method = Feed(split, 32, device), harness.build_method("rotation")
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    batches = Batches(feed, method, 32, mean, std, size=2, seed=0, device=device)
+    assert feed.images(torch.arange(2)).shape == (2, 3, 37, 37)
+    expected = torch.from_numpy(split.decode(np.arange(3), 32)).permute(0, 3, 1, 2)
+    assert torch.equal(batches.plain(3), plain(expected, mean, std))
