@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from sslbench.backbones.base import Backbone
@@ -23,7 +24,6 @@ from sslbench.methods.parts.frozen import Frozen
 from sslbench.methods.parts.predecessor import load_part
 from sslbench.methods.parts.teacher import twin
 from sslbench.objectives.distillation import distillation
-from sslbench.objectives.entropy import entropy
 from sslbench.objectives.precision import in_float32
 from sslbench.views.policy import View
 
@@ -78,7 +78,8 @@ class SimCLRv2Distill(Method):
         view = batch.views[0]
         student, teacher = self.head(self.backbone(view)), self.teacher(view)
         loss = in_float32(self.criterion, student, teacher)
-        least = entropy((teacher.float() / self.temperature).softmax(dim=1))
+        soft = (teacher.float() / self.temperature).softmax(dim=1)
+        least = torch.special.entr(soft).sum(dim=1).mean()  # where the loss has its minimum
         agreement = (student.detach().argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         return StepOutput(loss, {"kl": loss.detach() - least, "agreement": agreement})
 

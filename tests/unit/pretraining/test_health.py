@@ -79,7 +79,7 @@ def test_the_gap_is_0_for_a_fresh_copy_and_grows_as_the_student_leaves(name):
 
 
 def test_the_gap_closes_when_the_teacher_catches_up():
-    method = harness.build_method("dino")
+    method = harness.build_method("ibot")
     list(harness.train(method, range(3), make=harness.adam))
     before = health.measure(method, IMAGES)["teacher_student_gap"]
     method.teacher.momentum = 0.0
