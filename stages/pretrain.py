@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sslbench.core import seeding
+from sslbench.backbones.model_info import ModelInfo
+from sslbench.core import artifacts, seeding
 from sslbench.tracking.journal import flatten_epoch
 from stages._run import Outcome, Run, run
 
@@ -46,7 +47,9 @@ def work(context: Run) -> Outcome:
         context.log(flatten_epoch(row), row["epoch"])
 
     history, written = pretrain(request, report)
-    return Outcome(_last(history), {"history": history, "protocol": _PROTOCOL}, written)
+    labels = ModelInfo.read(arguments.out / artifacts.MODEL).labels
+    detail = {"history": history, "labels": labels, "protocol": _PROTOCOL}
+    return Outcome(_last(history), detail, written)
 
 
 _PROTOCOL = {"name": "pretrain", "version": 1}

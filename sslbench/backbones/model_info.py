@@ -9,7 +9,8 @@ from typing import Any
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
+LABELS = ("none", "some", "all")  # from fewest to most
 _MEND = "run the pretrain stage again"
 
 
@@ -24,6 +25,7 @@ class ModelInfo:
         size: side in pixels of the images it was trained on and expects.
         mean: of each channel over the pretraining data's train split, in [0, 1].
         std: of each channel over the pretraining data's train split, in [0, 1].
+        labels: how many labels its weights stand on, one of LABELS, a predecessor's included.
     """
 
     backbone: dict[str, Any]
@@ -32,6 +34,7 @@ class ModelInfo:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    labels: str
 
     def write(self, path: Path) -> None:
         """Write model.json atomically."""
@@ -58,6 +61,7 @@ class ModelInfo:
                 size=int(inputs["size"]),
                 mean=tuple(map(float, inputs["mean"])),
                 std=tuple(map(float, inputs["std"])),
+                labels=str(content["labels"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"damaged file ({error!r})", where=str(path), mend=_MEND) from None

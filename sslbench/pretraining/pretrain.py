@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sslbench import backbones, methods
-from sslbench.backbones.model_info import ModelInfo
+from sslbench.backbones.model_info import LABELS, ModelInfo
 from sslbench.core import artifacts, params, seeding
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset, DatasetInfo, Split
@@ -169,6 +169,7 @@ def _write(
         size=budget.image_size,
         mean=tuple(info.mean),
         std=tuple(info.std),
+        labels=_labels(request, method),
     )
     out = request.out
     artifacts.write_tensors(out / artifacts.BACKBONE, backbone.state_dict())
@@ -177,3 +178,11 @@ def _write(
     artifacts.write_json(out / artifacts.HISTORY, history)
     names = (artifacts.BACKBONE, artifacts.METHOD, artifacts.MODEL, artifacts.HISTORY)
     return [out / name for name in names]
+
+
+def _labels(request: Request, method: Method) -> str:
+    """Return how many labels the weights stand on, a predecessor's included."""
+    found: list[str] = [method.needs.labels]
+    if request.predecessor is not None:
+        found.append(ModelInfo.read(request.predecessor / artifacts.MODEL).labels)
+    return max(found, key=LABELS.index)

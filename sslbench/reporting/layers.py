@@ -58,6 +58,11 @@ class LayerRow:
         """The number whose records hold these values."""
         return f"{self.dataset}/{self.method}/{self.protocol}/{self.metric}"
 
+    @property
+    def floor_id(self) -> str:
+        """The number of the untrained backbone, or one that there is not."""
+        return f"{self.dataset}/{self.floor}/{self.protocol}/{self.metric}"
+
 
 def layer_rows(collected: Collected) -> list[LayerRow]:
     """Return a row for each trained method and protocol that measured single layers."""

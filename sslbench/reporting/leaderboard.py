@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from html import escape
 
 from sslbench.reporting.health import FIGURES, HealthRow, alarm_text, figures_of
@@ -10,6 +11,8 @@ from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.tables import Number, is_baseline
 
 NONE = "n/a"
+LABELLED = "†"
+ABOVE_FLOOR = "↑"
 _UNITS = {"fraction": "%"}
 
 
@@ -57,16 +60,37 @@ def ranked_methods(numbers: Sequence[Number]) -> list[str]:
     return sorted(values, key=lambda method: (is_baseline(method), -values[method]))
 
 
-def is_best(number: Number, numbers: Sequence[Number]) -> bool:
-    """Return whether a method is in the best rank group of its column, baselines aside.
+def saw_labels(number: Number) -> bool:
+    """Return whether a method, baselines aside, was shown labels while it was pretrained."""
+    return number.labels in ("some", "all") and not is_baseline(number.method)
 
-    Where the test tells no two methods apart, all are in one group and none is best.
+
+def is_best(number: Number, numbers: Sequence[Number]) -> bool:
+    """Return whether a method is in the best rank group of its column.
+
+    Baselines and methods that saw labels are left aside. Where the test tells no two methods
+    apart, all are in one group and none is best.
     """
-    if is_baseline(number.method) or number.rank_group is None:
+    if not _competes(number) or number.rank_group is None:
         return False
     column = (n for n in numbers if (n.protocol, n.metric) == (number.protocol, number.metric))
-    groups = {n.rank_group for n in column if not is_baseline(n.method)} - {None}
+    groups = {n.rank_group for n in column if _competes(n)} - {None}
     return len(groups) > 1 and number.rank_group == min(g for g in groups if g is not None)
+
+
+def _competes(number: Number) -> bool:
+    return not is_baseline(number.method) and not saw_labels(number)
+
+
+def above_floor(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> frozenset[str]:
+    """Return the ids of numbers whose interval lies above that of their untrained network."""
+    found = {number.id: number for number in numbers}
+    return frozenset(
+        row.number_id
+        for row in layer_rows
+        if row.number_id in found and row.floor_id in found
+        if (found[row.number_id].low or 0.0) > (found[row.floor_id].high or math.inf)
+    )
 
 
 def intervals(numbers: Sequence[Number]) -> str:
@@ -97,8 +121,9 @@ def markdown(
     parts = ["# Leaderboard", ""]
     for dataset in datasets(numbers):
         main = main_numbers(numbers, dataset)
-        parts += [f"## {_md(dataset)}", "", *_md_table(main), "", _legend(main), ""]
         rows = [row for row in layer_rows if row.dataset == dataset]
+        table = _md_table(main, above_floor(main, rows))
+        parts += [f"## {_md(dataset)}", "", *table, "", legend(main), ""]
         parts += _md_layers(rows) if rows else []
     parts += _md_health(health_rows) if figures_of(health_rows) else []
     parts += ["Each number with its ancestry: index.html. From a shell: `sslbench trace ID`."]
@@ -117,29 +142,44 @@ def _md_rule(columns: int) -> str:
     return "|---|" + "---:|" * (columns - 1)
 
 
-def _md_table(main: Sequence[Number]) -> list[str]:
+def _md_table(main: Sequence[Number], above: Collection[str]) -> list[str]:
     cells = {(number.method, number.protocol): number for number in main}
     columns = protocols(main)
     heads = [_md(heading(next(n for n in main if n.protocol == name))) for name in columns]
     lines = [_md_row(["method", *heads]), _md_rule(len(heads) + 1)]
     for method in ranked_methods(main):
-        row = [_md_cell(cells[method, protocol], main) for protocol in columns]
-        lines.append(_md_row([_md_method(method), *row]))
+        numbers = [cells[method, protocol] for protocol in columns]
+        name = _md_method(method) + label_mark(numbers[0])
+        lines.append(_md_row([name, *(_md_cell(number, main, above) for number in numbers)]))
     return lines
 
 
-def _md_cell(number: Number, main: Sequence[Number]) -> str:
+def _md_cell(number: Number, main: Sequence[Number], above: Collection[str]) -> str:
     text = f"{show(number.value, number.unit)} {show_spread(number)}".strip()
-    return f"**{text}**" if is_best(number, main) else text
+    text = f"**{text}**" if is_best(number, main) else text
+    return f"{text} {ABOVE_FLOOR}" if number.id in above else text
 
 
-def _legend(main: Sequence[Number]) -> str:
+def legend(main: Sequence[Number]) -> str:
+    """Return what the marks of the Markdown table say."""
     return (
         f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
         "Bold: the best rank group, its leader and all that the test does not tell from it; none "
         "where the test tells no method from another. "
-        "Italic: floor and ceiling, for reading the others."
+        f"{ABOVE_FLOOR}: the interval lies above that of the untrained network with these layers. "
+        "Italic: floor and ceiling, for reading the others." + label_legend(main)
     )
+
+
+def label_mark(number: Number) -> str:
+    """Return the mark of a method that saw labels, or nothing."""
+    return f" {LABELLED}" if saw_labels(number) else ""
+
+
+def label_legend(numbers: Sequence[Number]) -> str:
+    """Return what the mark of labels says, where a method bears it."""
+    is_marked = any(map(saw_labels, numbers))
+    return f" {LABELLED}: pretraining saw labels, so it is not ranked." if is_marked else ""
 
 
 def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
@@ -185,7 +225,9 @@ def _text_rows(main: Sequence[Number]) -> list[list[str]]:
     heads = [f"{heading(next(n for n in main if n.protocol == name))}  " for name in columns]
     rows = [["method", *heads]]
     for method in ranked_methods(main):
-        rows.append([method, *(_text_cell(cells[method, name], main) for name in columns)])
+        numbers = [cells[method, protocol] for protocol in columns]
+        name = method + label_mark(numbers[0])
+        rows.append([name, *(_text_cell(number, main) for number in numbers)])
     return rows
 
 
@@ -207,6 +249,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 def _text_legend(numbers: Sequence[Number]) -> str:
     return (
         f"Mean over {seeds_text(numbers)} with its interval.  * best rank group, baselines aside "
-        "(none: not told apart).\n"
+        f"(none: not told apart).{label_legend(numbers)}\n"
         "Why a number is what it is: sslbench trace DATASET/METHOD/PROTOCOL/METRIC"
     )

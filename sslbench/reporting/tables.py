@@ -36,6 +36,7 @@ COLUMNS = (
     "reference",
     "reference_source",
     "fingerprints",
+    "labels",
 )
 _BASELINES = ("random_init", "supervised")
 
@@ -58,6 +59,7 @@ class Number:
             where no test can tell, as with one seed.
         reference: a published value in the same unit, or None.
         fingerprints: one per seed.
+        labels: how many labels pretraining saw: "none", "some" or "all"; empty if not recorded.
     """
 
     dataset: str
@@ -77,6 +79,7 @@ class Number:
     reference_source: str
     fingerprints: tuple[str, ...]
     is_main: bool
+    labels: str
 
     @property
     def id(self) -> str:
@@ -103,11 +106,12 @@ def numbers(
     values serves small grids and large ones.
     """
     columns = _columns(collected.cells)
+    labels = {cell.method: str(cell.record["labels"]) for cell in collected.pretraining}
     made: list[Number] = []
     for cells in columns.values():
         for index, entry in enumerate(headlines(cells[0].record)):
             metric, is_main = str(entry["metric"]), index == 0
-            made += _column(cells, metric, is_main, interval, rank_groups, references)
+            made += _column(cells, metric, is_main, labels, interval, rank_groups, references)
     place = {method: index for index, method in enumerate(collected.grid["methods"])}
     datasets = list(collected.grid["targets"])
     return sorted(made, key=lambda n: (datasets.index(n.dataset), place[n.method]))
@@ -124,6 +128,7 @@ def _column(
     cells: Sequence[CellRecord],
     metric: str,
     is_main: bool,
+    labels: Mapping[str, str],
     interval: Interval,
     rank_groups: RankGroups,
     references: References,
@@ -132,7 +137,7 @@ def _column(
     methods = by_method(cells)
     groups = rank_groups({name: _values(seeds, metric) for name, seeds in methods.items()})
     return [
-        _number(seeds, metric, is_main, interval, groups[name], references)
+        _number(seeds, metric, is_main, labels[name], interval, groups[name], references)
         for name, seeds in methods.items()
     ]
 
@@ -141,6 +146,7 @@ def _number(
     cells: Sequence[CellRecord],
     metric: str,
     is_main: bool,
+    labels: str,
     interval: Interval,
     rank_group: int | None,
     references: References,
@@ -169,6 +175,7 @@ def _number(
         reference_source=source,
         fingerprints=tuple(str(cell.record["fingerprint"]) for cell in cells),
         is_main=is_main,
+        labels=labels,
     )
 
 
@@ -222,6 +229,7 @@ def _csv_row(row: Number) -> list[str]:
         _digits(row.reference),
         row.reference_source,
         ";".join(row.fingerprints),
+        row.labels,
     ]
 
 
@@ -274,4 +282,5 @@ def _restored_number(row: Mapping[str, str], is_main: bool) -> Number:
         reference_source=row["reference_source"],
         fingerprints=tuple(row["fingerprints"].split(";")),
         is_main=is_main,
+        labels=row["labels"],
     )

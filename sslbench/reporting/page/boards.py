@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sslbench.reporting.figures import forest_panels, layer_panels
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import (
+    ABOVE_FLOOR,
+    above_floor,
     group_text,
     intervals,
     is_best,
+    label_legend,
+    label_mark,
     main_numbers,
     protocols,
     ranked_methods,
@@ -34,7 +38,7 @@ def dataset_section(name: str, numbers: Sequence[Number], rows: Sequence[LayerRo
     return element(
         "section",
         element("h2", "Results on ", element("code", name)),
-        _board(name, main),
+        _board(name, main, above_floor(main, here)),
         _figure(forest_panels(numbers, name), "forest", forest),
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),
@@ -48,11 +52,13 @@ def scrolling(table: Markup, label: str) -> Markup:
     return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
 
 
-def value_cell(number: Number, *, is_bold: bool = False) -> Markup:
-    """Return a table cell with a number, its spread, and the link to its provenance."""
+def value_cell(number: Number, *, is_bold: bool = False, is_above: bool = False) -> Markup:
+    """Return a table cell with a number, its spread, marks, and the link to its provenance."""
     parts = [element("span", show(number.value, number.unit), class_="mean")]
     if spread := show_spread(number):
         parts += [Markup(" "), element("span", spread, class_="spread")]
+    if is_above:
+        parts += [Markup(" "), element("span", ABOVE_FLOOR, class_="spread")]
     link = element(
         "a",
         *parts,
@@ -63,7 +69,7 @@ def value_cell(number: Number, *, is_bold: bool = False) -> Markup:
     return element("td", link, class_=kind, data_value=repr(number.value))
 
 
-def _board(name: str, main: Sequence[Number]) -> Markup:
+def _board(name: str, main: Sequence[Number], above: Collection[str]) -> Markup:
     ranked = ranked_methods(main)
     bodies = [
         ([method for method in ranked if not is_baseline(method)], None),
@@ -72,13 +78,14 @@ def _board(name: str, main: Sequence[Number]) -> Markup:
     caption = (
         f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
         f"{intervals(main) or 'none'}. Bold: best rank group of the column. Amber: floor and "
-        "ceiling."
+        f"ceiling. {ABOVE_FLOOR}: the interval lies above that of the untrained network with these "
+        f"layers.{label_legend(main)}"
     )
     table = element(
         "table",
         element("caption", element("span", caption)),
         _board_head(main),
-        *(_board_body(methods, main, kind) for methods, kind in bodies if methods),
+        *(_board_body(methods, main, above, kind) for methods, kind in bodies if methods),
         class_="board sortable",
     )
     return scrolling(table, f"Leaderboard on {name}")
@@ -93,13 +100,19 @@ def _board_head(main: Sequence[Number]) -> Markup:
     return element("thead", element("tr", *heads))
 
 
-def _board_body(methods: Sequence[str], main: Sequence[Number], kind: str | None) -> Markup:
+def _board_body(
+    methods: Sequence[str], main: Sequence[Number], above: Collection[str], kind: str | None
+) -> Markup:
     found = {(number.method, number.protocol): number for number in main}
     rows = []
     for method in methods:
-        numbers = (found[method, protocol] for protocol in protocols(main))
-        cells = (value_cell(number, is_bold=is_best(number, main)) for number in numbers)
-        rows.append(element("tr", element("th", breakable(method), scope="row"), *cells))
+        numbers = [found[method, protocol] for protocol in protocols(main)]
+        cells = (
+            value_cell(number, is_bold=is_best(number, main), is_above=number.id in above)
+            for number in numbers
+        )
+        name = join(breakable(method), label_mark(numbers[0]))
+        rows.append(element("tr", element("th", name, scope="row"), *cells))
     return element("tbody", *rows, class_=kind)
 
 

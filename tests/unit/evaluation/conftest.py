@@ -56,7 +56,7 @@ def checkpoint_dir(tmp_path):
     artifacts.write_tensors(folder / artifacts.BACKBONE, backbone.state_dict())
     ModelInfo(
         backbone=spec, layers=tuple(backbone.layers), feature_dim=backbone.feature_dim, size=16,
-        mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3),
+        mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), labels="none",
     ).write(folder / artifacts.MODEL)  # fmt: skip
     return folder
 

@@ -108,14 +108,14 @@ def test_model_info_round_trip(checkpoint_dir, tmp_path):
     info.write(tmp_path / "again.json")
     assert ModelInfo.read(tmp_path / "again.json") == info
     content = json.loads((tmp_path / "again.json").read_text())
-    assert set(content) == {"format", "backbone", "layers", "feature_dim", "input"}
+    assert set(content) == {"format", "backbone", "labels", "layers", "feature_dim", "input"}
     assert set(content["input"]) == {"size", "mean", "std"}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.update(format=2), "not of model format 1"),
+        (lambda content: content.update(format=1), "not of model format 2"),
         (lambda content: content.pop("layers"), "damaged file"),
         (lambda content: content["input"].update(size="x"), "damaged file"),
         (lambda content: content["backbone"].update(family="none"), "unknown family"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset, DatasetInfo, write_info, write_split
@@ -101,6 +102,9 @@ def test_a_chain_hands_over_its_tensors_and_records_whose_labels_it_saw(data, tm
     assert torch.equal(
         tuned["head.classifier.weight"], taught["teacher.network.1.classifier.weight"]
     )
+    assert [
+        ModelInfo.read(tmp_path / name / artifacts.MODEL).labels for name in ("first", "third")
+    ] == ["none", "some"]
     rows = tuned["labelled_rows"]
     assert harness.LABELS[rows].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     run("simclrv2_finetune", data, tmp_path / "other", tmp_path / "first", seed=1)

@@ -98,6 +98,7 @@ def record(cell: Any) -> dict[str, Any]:
     content["protocol"] = {"name": cell.protocol, "version": 1}
     if cell.protocol == "pretrain":
         content["history"] = [entry(cell, epoch) for epoch in range(20)]
+        content["labels"] = "all" if cell.method == "supervised" else "none"
     elif cell.protocol in ("prepare", "extract"):
         content["measurements"] = []
     else:

@@ -15,7 +15,12 @@ import pytest
 from sslbench.core.errors import UserError
 from sslbench.reporting.figures import _short, curve_panels
 from sslbench.reporting.layers import layer_rows
-from sslbench.reporting.leaderboard import is_best, leaderboard_text, show_spread
+from sslbench.reporting.leaderboard import (
+    above_floor,
+    is_best,
+    leaderboard_text,
+    show_spread,
+)
 from sslbench.reporting.tables import Number, numbers, read_csv
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ REFERENCES = {
 }
 HEADER = (
     "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
-    "reference,reference_source,fingerprints"
+    "reference,reference_source,fingerprints,labels"
 )
 VOID = {"meta", "wbr"}
 
@@ -271,3 +276,38 @@ def test_read_csv_refuses_other_files(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"not a numbers\.csv"):
         read_csv(path)
+
+
+def test_a_method_that_saw_labels_is_marked_and_leaves_the_best_group_to_the_others(
+    project: Project,
+) -> None:
+    assert marked(project.numbers(), {"mae": 2}) == {"simclr", "byol"}
+    for seed in range(3):
+        project.edit(f"metrics/scenes/pretrain/simclr/seed{seed}.json", labels="some")
+    assert marked(project.numbers(), {"byol": 2, "mae": 2}) == set(), "one group is left"
+    assert marked(project.numbers(), {"mae": 2}) == {"byol"}
+    report = project.report("report", REFERENCES)
+    assert re.search(r"\| simclr † \| ", (report / "leaderboard.md").read_text())
+    assert "simclr †" in (report / "index.html").read_text()
+    text = leaderboard_text(read_csv(report / "numbers.csv"))
+    assert "simclr †" in text
+    assert "byol †" not in text
+    assert "†: pretraining saw labels" in text
+
+
+def test_an_arrow_says_that_the_interval_lies_above_the_untrained_networks(
+    project: Project,
+) -> None:
+    numbers, rows = project.numbers(), layer_rows(project.collect())
+    found = above_floor(numbers, rows)
+    assert "digits/supervised/linear/top1" in found
+    assert not any("random_init" in identity for identity in found)
+    floor = next(n for n in numbers if n.id == "digits/random_init/linear/top1")
+    touching = [
+        replace(n, low=floor.high) if n.id == "digits/supervised/linear/top1" else n
+        for n in numbers
+    ]
+    assert "digits/supervised/linear/top1" not in above_floor(touching, rows)
+    assert not above_floor([replace(n, low=None) for n in numbers], rows)
+    markdown = (project.report("report", REFERENCES) / "leaderboard.md").read_text()
+    assert re.search(r"\| \*supervised\* \|.* ↑", markdown)
