@@ -10,7 +10,7 @@ from sslbench.core.errors import UserError
 from sslbench.methods.base import LabelSubset
 from sslbench.pretraining.label_subset import draw
 from tests.contract import harness
-from tests.unit.pretraining.test_loop import loop, weights
+from tests.unit.pretraining.test_loop import assert_resumes, loop, weights
 
 LABELS = np.array([2, 0, 1, -1, 0, 1, 2, 2, 0, 1, -1, 0])
 
@@ -87,20 +87,4 @@ def test_a_batch_larger_than_the_subset_passes_over_it_again(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["simclrv2_finetune", "simclrv2_distill"])
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, name) -> None:
-    whole = loop(tmp_path / "whole", name)
-    history = whole.run()
-
-    class Stop(Exception):
-        pass
-
-    def stop(row):
-        if row["epoch"] == 1:
-            raise Stop
-
-    first = loop(tmp_path / "cut", name)
-    first.report = stop
-    with pytest.raises(Stop):
-        first.run()
-    second = loop(tmp_path / "cut", name)
-    assert second.run() == history
-    assert torch.equal(weights(second), weights(whole))
+    assert_resumes(tmp_path, name)

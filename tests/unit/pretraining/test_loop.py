@@ -68,6 +68,27 @@ def weights(made):
     return torch.cat([p.detach().flatten() for p in made.method.parameters()])
 
 
+def assert_resumes(tmp_path, name):
+    """Stop a run after its second epoch, start it again, and compare with one left alone."""
+    whole = loop(tmp_path / "whole", name)
+    history = whole.run()
+
+    class Stop(Exception):
+        pass
+
+    def stop(row):
+        if row["epoch"] == 1:
+            raise Stop
+
+    first = loop(tmp_path / "cut", name)
+    first.report = stop
+    with pytest.raises(Stop):
+        first.run()
+    second = loop(tmp_path / "cut", name)
+    assert second.run() == history
+    assert torch.equal(weights(second), weights(whole))
+
+
 def test_it_reports_every_epoch_live(tmp_path):
     rows = []
     history = loop(tmp_path, rows=rows).run()
@@ -100,23 +121,7 @@ def test_health_has_prototypes_and_teachers_where_a_method_has_them(name, tmp_pa
 
 @pytest.mark.parametrize("name", EXTRA_HEALTH)
 def test_an_interrupted_loop_ends_with_the_same_bits(name, tmp_path):
-    whole = loop(tmp_path / "whole", name)
-    history = whole.run()
-
-    class Stop(Exception):
-        pass
-
-    def stop(row):
-        if row["epoch"] == 1:
-            raise Stop
-
-    first = loop(tmp_path / "cut", name)
-    first.report = stop
-    with pytest.raises(Stop):
-        first.run()
-    second = loop(tmp_path / "cut", name)
-    assert second.run() == history
-    assert torch.equal(weights(second), weights(whole))
+    assert_resumes(tmp_path, name)
 
 
 def test_accumulation_steps_once_per_batch_on_the_mean_gradient(tmp_path):
