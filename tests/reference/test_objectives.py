@@ -264,5 +264,6 @@ def test_every_criterion_has_a_reference() -> None:
         "dino", "simmim", "ibot", "msn",
         "triplet", "pairwise", "exemplar", "exemplar_triplet", "colorization", "split_brain",
         "npid", "relative_patch", "jigsaw", "pirl",
+        "simclrv2", "simclrv2_finetune", "simclrv2_distill",
     }  # fmt: skip
     assert restated == {name for name in methods.names() if methods.load(name).METHOD.trains}
