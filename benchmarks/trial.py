@@ -90,7 +90,9 @@ def _probe(checkpoint: Path, data: Path, values: dict[str, Any]) -> dict[str, di
             backbone, dataset.split(split), info, device="cpu", **values["extract"]
         )
         layers = {name: arrays[f"layer/{name}"] for name in info.layers}
-        features[split] = Features(split=split, labels=arrays["labels"], layers=layers)
+        features[split] = Features(
+            split=split, labels=arrays["labels"], layers=layers, ids=arrays["ids"]
+        )
     found = {}
     for name in values["grid"]["probes"]:
         protocol = protocols.load(name)

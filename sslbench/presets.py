@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarfloat import ScalarFloat
 
 from sslbench.core.errors import UserError
+from sslbench.core.pipeline import EVALUATIONS
 
 CONF = Path("conf")
 ORDER = ("grid", "compute", "data", "pretrain", "recipes", "methods", "extract", "probe")
@@ -22,13 +23,13 @@ HEADER = """\
 # experiment of your own. Both engines read this file and nothing else; each stage depends only on
 # the keys that dvc.yaml names for it.
 """
-# Section -> the axis of the grid that says which of its blocks are kept.
+# Section -> the axes of the grid that say which of its blocks are kept.
 PRUNED = {
-    "data": "datasets",
-    "recipes": "methods",
-    "methods": "methods",
-    "probe": "probes",
-    "transfer": "transfers",
+    "data": ("datasets",),
+    "recipes": ("methods",),
+    "methods": ("methods",),
+    "probe": ("probes",),
+    "transfer": ("transfers", "dense_transfers", "video_transfers"),
 }
 
 
@@ -168,7 +169,8 @@ def _apply(merged: CommentedMap, change: str) -> None:
 def _complete_grid(merged: CommentedMap) -> None:
     """Write down what DVC cannot derive: data sets, and which methods continue which others."""
     grid = merged["grid"]
-    grid["datasets"] = list(dict.fromkeys([grid["source"], *grid["targets"]]))
+    targets = [dataset for axis in EVALUATIONS for dataset in grid[axis]]
+    grid["datasets"] = list(dict.fromkeys([grid["source"], *targets]))
     pairs = _predecessors(merged)
     grid["roots"] = [method for method in grid["methods"] if method not in pairs]
     grid["successors"] = {
@@ -191,8 +193,8 @@ def _predecessors(merged: CommentedMap) -> dict[str, str]:
 
 
 def _prune(merged: CommentedMap) -> None:
-    for section, axis in PRUNED.items():
-        wanted = merged["grid"][axis]
+    for section, axes in PRUNED.items():
+        wanted = list(dict.fromkeys(name for axis in axes for name in merged["grid"][axis]))
         there = merged.get(section, CommentedMap())
         if missing := [name for name in wanted if name not in there]:
             mend = f"known: {', '.join(there)}"

@@ -180,7 +180,7 @@ def _record(context: Run, outcome: Outcome) -> dict[str, Any]:
         "environment": provenance.environment(context.device, context.threads),
         "measurements": outcome.measurements,
         "outs": {path.as_posix(): provenance.md5(path) for path in outcome.outs},
-        "per_sample": None,
+        "per_sample": None,  # a protocol that has them overwrites it
         **outcome.extra,
     }
 

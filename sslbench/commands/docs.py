@@ -17,6 +17,7 @@ from sslbench.commands._schema import SCHEMA
 from sslbench.commands.methods import facts
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
+from sslbench.core.pipeline import EVALUATIONS
 
 METHODS_PAGE = Path("docs/methods.md")
 THREADS = ("prepare", "pretrain", "extract", "probe", "transfer", "report")
@@ -70,10 +71,8 @@ def params_schema() -> dict[str, Any]:
     from sslbench.reporting.settings import Settings as Report
 
     kinds = {name: protocols.load(name) for name in protocols.names()}
-    by_kind = {
-        kind: {name: schema.of(m.Params) for name, m in kinds.items() if kind == m.KIND}
-        for kind in ("probe", "transfer")
-    }
+    probes = {n: schema.of(m.Params) for n, m in kinds.items() if m.KIND == "probe"}
+    transfers = {n: schema.of(m.Params) for n, m in kinds.items() if m.KIND != "probe"}
     blocks = {name: schema.of(methods.load(name).Params) for name in methods.names()}
     recipes = {name: schema.of(Recipe) for name in methods.names()}
     sections = {
@@ -86,15 +85,16 @@ def params_schema() -> dict[str, Any]:
         "recipes": schema.closed(recipes, required=False),
         "methods": schema.closed(blocks, required=False),
         "extract": schema.of(Extract),
-        "probe": schema.closed(by_kind["probe"], required=False),
-        "transfer": schema.closed(by_kind["transfer"], required=False),
+        "probe": schema.closed(probes, required=False),
+        "transfer": schema.closed(transfers, required=False),
         "report": schema.of(Report),
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema.closed(sections)}
 
 
 def _grid_schema() -> dict[str, Any]:
-    axes = ("methods", "targets", "probes", "transfers", "datasets", "roots")
+    pairs = [axis for pair in EVALUATIONS.items() for axis in (pair[0], *pair[1])]
+    axes = ("methods", *pairs, "datasets", "roots")
     seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True}
     name = {"type": "string", "pattern": "^[a-z0-9_]+$"}
     pair = schema.closed({"method": name, "predecessor": name, "seed": {"type": "integer"}})

@@ -1,7 +1,11 @@
-"""One split's features as a file: keys `labels` and `layer/<name>`; numpy only."""
+"""One split's features as a file: keys `labels`, `ids`, `layer/<name>`; numpy only.
+
+Where images have several labels the file has `targets` too.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +15,7 @@ import numpy as np
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 
-_LABELS = "labels"
+_LABELS, _IDS, _TARGETS = "labels", "ids", "targets"
 _PREFIX = "layer/"
 
 
@@ -21,16 +25,22 @@ class Features:
 
     Attributes:
         labels: (num_samples,) int64, -1 where there is none.
+        ids: (num_samples,) uint64, the first 8 bytes of the sha256 of each image's name.
+        targets: (num_samples, num_classes) int8 where images have several labels: 1 there, 0 not,
+            -1 unsaid; else None.
         layers: name -> (num_samples, dim) float32, from input to output.
     """
 
     split: str
     labels: np.ndarray
     layers: Mapping[str, np.ndarray]
+    ids: np.ndarray
+    targets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Make the arrays read-only, so that no protocol can change what the next one sees."""
-        for array in (self.labels, *self.layers.values()):
+        further = () if self.targets is None else (self.targets,)
+        for array in (self.labels, self.ids, *further, *self.layers.values()):
             array.setflags(write=False)
 
 
@@ -44,10 +54,22 @@ def layer_key(layer: str) -> str:
     return _PREFIX + layer
 
 
-def keyed(labels: np.ndarray, layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return labels (num_samples,) and layers (num_samples, dim) under their keys."""
+def id_hashes(names: Sequence[str]) -> np.ndarray:
+    """Return (num_samples,) uint64: the first 8 bytes, little end first, of each name's sha256."""
+    heads = b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in names)
+    return np.frombuffer(heads, "<u8")
+
+
+def keyed(
+    labels: np.ndarray,
+    layers: Mapping[str, np.ndarray],
+    ids: np.ndarray,
+    targets: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Return a split's arrays, as in `Features`, under their keys."""
     named = {layer_key(name): values for name, values in layers.items()}
-    return {_LABELS: np.asarray(labels, dtype=np.int64), **named}
+    made = {_LABELS: np.asarray(labels, dtype=np.int64), _IDS: ids, **named}
+    return made if targets is None else {**made, _TARGETS: targets}
 
 
 def write_features(folder: Path, split: str, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -65,15 +87,17 @@ def read_features(folder: Path, split: str, layers: Sequence[str]) -> Features:
     """
     path = features_path(folder, split)
     arrays = artifacts.read_arrays(path)
-    if _LABELS not in arrays:
-        raise UserError("holds no labels", where=str(path), mend="run extract again")
+    for key in (_LABELS, _IDS):
+        if key not in arrays:
+            raise UserError(f"holds no {key}", where=str(path), mend="run extract again")
     kept = {layer: _layer(arrays, layer, path) for layer in layers}
-    return Features(split, arrays[_LABELS], kept)
+    return Features(split, arrays[_LABELS], kept, arrays[_IDS], arrays.get(_TARGETS))
 
 
 def _layer(arrays: Mapping[str, np.ndarray], layer: str, path: Path) -> np.ndarray:
     if (key := layer_key(layer)) not in arrays:
-        there = ", ".join(name.removeprefix(_PREFIX) for name in sorted(arrays) if name != _LABELS)
+        names = (name.removeprefix(_PREFIX) for name in sorted(arrays) if name.startswith(_PREFIX))
+        there = ", ".join(names)
         what = f"no layer {layer!r} (it has: {there})"
         raise UserError(what, where=str(path), mend="run extract again")
     if not np.isfinite(arrays[key]).all():

@@ -20,6 +20,12 @@ from sslbench.core.errors import UserError
 
 GRAPH = "dvc.yaml"
 PARAMS = "params.yaml"
+# Axis of data sets -> the axes of protocols that are run on each of them.
+EVALUATIONS = {
+    "targets": ("probes", "transfers"),
+    "dense_targets": ("dense_transfers",),
+    "video_targets": ("video_transfers",),
+}
 _HOLE = re.compile(r"\$\{([a-z0-9_.]+)\}")
 
 

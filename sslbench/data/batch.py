@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sslbench.data.store import Column
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -16,27 +18,30 @@ class Batch:
         images: (n, H, W, 3) uint8, or n encoded files.
         labels: (n,) int64, -1 for none.
         ids: n stable names.
-        columns: further columns, each (n, ...).
+        columns: further columns, each (n, ...) or n texts of bytes.
         previews: (n, P, P, 3) uint8 small copies of encoded images, for mean and std.
     """
 
     images: np.ndarray | Sequence[bytes]
     labels: np.ndarray
     ids: Sequence[str]
-    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
     previews: np.ndarray | None = None
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Return some of the rows, in the order given."""
         index = np.asarray(rows, dtype=np.int64)
-        raw = isinstance(self.images, np.ndarray)
         return Batch(
-            images=self.images[index] if raw else [self.images[row] for row in rows],  # type: ignore[call-overload]
+            images=_rows(self.images, index),
             labels=self.labels[index],
             ids=[self.ids[row] for row in rows],
-            columns={name: values[index] for name, values in self.columns.items()},
+            columns={name: _rows(values, index) for name, values in self.columns.items()},
             previews=None if self.previews is None else self.previews[index],
         )
+
+
+def _rows(values: Column, index: np.ndarray) -> Column:
+    return values[index] if isinstance(values, np.ndarray) else [values[row] for row in index]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.core.errors import UserError
+from sslbench.core.pipeline import EVALUATIONS
 
 ROOT = "metrics"
 PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
 RERUN = "run `dvc repro`, or `make snakemake`"
 PRUNE = "run `sslbench prune` to remove what the grid does not name"
-_AXES = ("methods", "seeds", "targets", "probes", "transfers")
+_AXES = (
+    "methods",
+    "seeds",
+    *(axis for pair in EVALUATIONS.items() for axis in (pair[0], *pair[1])),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +73,37 @@ def expected_cells(grid: Mapping[str, Any]) -> list[ExpectedCell]:
     """Return every record that a grid asks for, in a fixed order.
 
     Args:
-        grid: lists `methods`, `seeds`, `targets`, `probes`, `transfers` and the text `source`.
+        grid: lists `methods`, `seeds` and those of `EVALUATIONS`, and the text `source`.
 
     Raises:
         UserError: the grid lacks an axis.
     """
     if missing := [axis for axis in (*_AXES, "source") if axis not in grid]:
         raise UserError(f"missing key {missing[0]!r}", where="params.yaml: grid")
-    datasets = dict.fromkeys([grid["source"], *grid["targets"]])
-    prepared = [_cell(dataset, PREPARE) for dataset in datasets]
+    prepared = [
+        _cell(dataset, PREPARE) for dataset in dict.fromkeys([grid["source"], *targets(grid)])
+    ]
     pretrained = list(_column(grid, grid["source"], PRETRAIN))
     measured = [
         cell
-        for dataset in grid["targets"]
-        for protocol in (EXTRACT, *grid["probes"], *grid["transfers"])
+        for dataset, protocols in _evaluations(grid)
+        for protocol in protocols
         for cell in _column(grid, dataset, protocol)
     ]
     return prepared + pretrained + measured
+
+
+def targets(grid: Mapping[str, Any]) -> list[str]:
+    """Return every data set that is evaluated on, in the grid's order."""
+    return list(dict.fromkeys(dataset for axis in EVALUATIONS for dataset in grid[axis]))
+
+
+def _evaluations(grid: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield data sets and what is run on each: features first where probes read them."""
+    for targets_axis, axes in EVALUATIONS.items():
+        for dataset in grid[targets_axis]:
+            first = [EXTRACT] if "probes" in axes else []
+            yield dataset, [*first, *(name for axis in axes for name in grid[axis])]
 
 
 def _column(grid: Mapping[str, Any], dataset: str, protocol: str) -> Iterator[ExpectedCell]:
@@ -119,7 +138,7 @@ def collect(
     _refuse_missing(metrics_dir, wanted)
     records = [_read(metrics_dir, cell) for cell in wanted]
     _refuse_stale(wanted, records, fingerprints)
-    _refuse_stray(metrics_dir, wanted, records)
+    _refuse_stray(metrics_dir, wanted)
     made = [
         _made(cell, record) for cell, record in zip(wanted, records, strict=True) if cell.method
     ]
@@ -189,11 +208,8 @@ def _refuse_stale(
         raise UserError(what, where=stale[0], mend=RERUN)
 
 
-def _refuse_stray(
-    metrics_dir: Path, wanted: Sequence[ExpectedCell], records: Sequence[Mapping[str, Any]]
-) -> None:
+def _refuse_stray(metrics_dir: Path, wanted: Sequence[ExpectedCell]) -> None:
     known = {cell.path for cell in wanted}
-    known |= {str(record["per_sample"]) for record in records if record.get("per_sample")}
     # Names with a leading dot belong to tools: DVC's .gitignore, a writer's temporary file.
     found = (p for p in metrics_dir.rglob("*") if not p.is_dir() and not p.name.startswith("."))
     paths = sorted(f"{ROOT}/{path.relative_to(metrics_dir).as_posix()}" for path in found)

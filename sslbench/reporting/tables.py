@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslbench.core.errors import UserError
-from sslbench.reporting.collect import CellRecord, Collected, by_method, headlines
+from sslbench.reporting.collect import CellRecord, Collected, by_method, headlines, targets
 
 # (values over seeds, number of test samples where it is one for all) -> (low, high, name);
 # low and high are None where no interval can be given.
@@ -113,7 +113,7 @@ def numbers(
             metric, is_main = str(entry["metric"]), index == 0
             made += _column(cells, metric, is_main, labels, interval, rank_groups, references)
     place = {method: index for index, method in enumerate(collected.grid["methods"])}
-    datasets = list(collected.grid["targets"])
+    datasets = targets(collected.grid)
     return sorted(made, key=lambda n: (datasets.index(n.dataset), place[n.method]))
 
 

@@ -47,7 +47,8 @@ def test_names_and_version(name):
     assert name == module.NAME
     assert isinstance(module.VERSION, int)
     assert module.VERSION >= 1
-    assert module.KIND in ("probe", "transfer")
+    assert module.KIND in ("probe", "transfer", "dense", "video")
+    assert module.LABELS in ("one", "several", "either", "none")
     for field in ("Source", "Chosen"):
         assert f"\n{field} " in module.__doc__, f"docstring lacks {field}"
     assert "https://" in module.__doc__
@@ -66,7 +67,7 @@ def test_params_are_frozen_without_defaults(name):
 @pytest.mark.parametrize(("name", "kind"), kinds())
 def test_the_choice_is_made_without_test(name, kind):
     module = protocols.load(name)
-    subject = ["subject"] if kind == "transfer" else []
+    subject = [] if kind == "probe" else ["subject"]
     chooses = list(inspect.signature(module.choose).parameters)
     measures = list(inspect.signature(module.measure).parameters)
     assert chooses == [*subject, "train", "val", "params"]
@@ -76,7 +77,8 @@ def test_the_choice_is_made_without_test(name, kind):
 @pytest.mark.parametrize(("name", "kind"), kinds())
 def test_conf_has_a_block_of_valid_params(name, kind):
     content = params.load(ROOT / "conf" / "parts" / "protocols.yaml")
-    assert params.build(protocols.load(name).Params, content[kind][name], f"{kind}.{name}")
+    section = "probe" if kind == "probe" else "transfer"
+    assert params.build(protocols.load(name).Params, content[section][name], f"{section}.{name}")
 
 
 def test_conf_has_no_block_without_a_protocol():

@@ -8,6 +8,7 @@ import pytest
 
 from sslbench import methods, presets
 from sslbench.core import pipeline
+from sslbench.evaluation import protocols
 from tests.architecture import source
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +34,20 @@ def _dynamic(cell):
     return files
 
 
+AXES = {
+    "probe": ("targets", "probes"),
+    "transfer": ("targets", "transfers"),
+    "dense": ("dense_targets", "dense_transfers"),
+    "video": ("video_targets", "video_transfers"),
+}
+
+
 def _one_cell_per_kind():
     """Return a cell of each stage for each method and protocol, over all that exist."""
-    everything = [f"grid.methods=[{', '.join(methods.names())}]", "grid.transfers=[finetune]"]
+    everything = [f"grid.methods=[{', '.join(methods.names())}]"]
+    for kind, (targets, axis) in AXES.items():
+        named = [name for name in protocols.names() if kind == protocols.load(name).KIND]
+        everything += [f"grid.{axis}=[{', '.join(named)}]", f"grid.{targets}=[scenes]"]
     seen = {}
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy2(ROOT / "dvc.yaml", folder)

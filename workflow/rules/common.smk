@@ -1,6 +1,7 @@
 # Path patterns and wildcard constraints; no logic. Code dependencies come from dvc.yaml.
 from sslbench.core import pipeline
 from sslbench.core.params import select
+from sslbench.core.pipeline import EVALUATIONS
 
 GRID = config["grid"]
 SOURCE = GRID["source"]
@@ -46,11 +47,11 @@ def slice_of(stage):
     }
 
 
-def records(protocols):
+def records(targets, protocols):
     return expand(
         "metrics/{dataset}/{protocol}/{method}/seed{seed}.json",
-        dataset=GRID["targets"],
-        protocol=protocols,
+        dataset=GRID[targets],
+        protocol=[name for axis in protocols for name in GRID[axis]],
         method=GRID["methods"],
         seed=GRID["seeds"],
     )

@@ -1,6 +1,6 @@
 rule report:
     input:
-        records(GRID["probes"] + GRID["transfers"]),
+        [records(targets, protocols) for targets, protocols in EVALUATIONS.items()],
         expand("metrics/{dataset}/prepare.json", dataset=GRID["datasets"]),
         expand(
             f"metrics/{SOURCE}/pretrain/{{method}}/seed{{seed}}.json",

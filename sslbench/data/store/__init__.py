@@ -4,7 +4,14 @@ A split is one record batch, so its raw pixels are one contiguous view of the fi
 copied to read it. Writing streams (`writer.py`).
 
 Columns: image (fixed-size binary H*W*C uint8, or encoded file bytes as large binary), label int64
-(-1 for none), id string, and any further ones such as boxes (4 x float32) or mask (H*W uint8).
+(-1 for none), id string, and any further ones. Those with a meaning of their own:
+
+    targets    (classes,) int8, of a set whose images have several labels: 1 there, 0 not, -1 unsaid
+    instances  JSON: the objects of an image (`store.instances`)
+    boxes      (4,) float32 x0, y0, x1, y1 and `mask` (H, W) uint8: the one object of a scene
+    semantic   PNG of class indices, 255 where nothing is said
+    clip, frame, object_map    int64, int64, PNG of object numbers (`store.clips`)
+    keypoints  (3 K,) float32: x, y in pixels and 1 where visible, of K points
 """
 
 from __future__ import annotations
@@ -20,10 +27,18 @@ import pyarrow as pa
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 from sslbench.data.store import decoding
-from sslbench.data.store.writer import CHUNK, ContentHash, SplitWriter, split_writer, write_split
+from sslbench.data.store.writer import (
+    CHUNK,
+    Column,
+    ContentHash,
+    SplitWriter,
+    split_writer,
+    write_split,
+)
 
 __all__ = [
     "MAX_RAW_SIZE",
+    "Column",
     "Dataset",
     "DatasetInfo",
     "Split",
@@ -135,9 +150,16 @@ class Split:
             raise UserError(f"no column {name!r}", where=str(self.path), mend=mend)
         return _as_array(self._batch.column(name), self._schema.field(name))
 
-    def encoded(self, index: int) -> bytes:
-        """Return the file bytes of one encoded image."""
-        return bytes(self._batch.column("image")[int(index)].as_buffer())
+    def encoded(self, index: int, name: str = "image") -> bytes:
+        """Return the bytes of one row of a column of varying width, such as an encoded image."""
+        return bytes(self._batch.column(name)[int(index)].as_buffer())
+
+    def image(self, index: int) -> np.ndarray:
+        """Return one image (height, width, 3) uint8 at its own size."""
+        if self.is_encoded:
+            return np.asarray(decoding.to_rgb(self.encoded(index)), dtype=np.uint8)
+        pixels: np.ndarray = self.pixels[int(index)]
+        return pixels
 
     def decode(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
         """Return square images (B, size, size, 3) uint8.
@@ -160,9 +182,9 @@ class Split:
         for start in range(0, max(len(self), 1), CHUNK):
             rows = slice(start, start + CHUNK)
             for name in self.columns:
-                if name == "image" and self.is_encoded:
+                if pa.types.is_large_binary(self._schema.field(name).type):
                     stop = min(rows.stop, len(self))
-                    content.update_bytes(name, [self.encoded(i) for i in range(start, stop)])
+                    content.update_bytes(name, [self.encoded(i, name) for i in range(start, stop)])
                 elif name == "id":
                     texts = self._batch.column("id")[rows.start : rows.stop].to_pylist()
                     content.update_bytes(name, [text.encode("utf-8") for text in texts])

@@ -8,7 +8,7 @@ columns (about 100 bytes an image) wait in memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 Images = np.ndarray | Sequence[bytes]
+Column = np.ndarray | Sequence[bytes]
 CHUNK = 256
 
 
@@ -64,11 +65,11 @@ class SplitWriter:
         self._spool = spool
         self._image_shape = image_shape
         self._hash = ContentHash()
-        self._lengths: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
         self._ids: list[str] = []
         self._small: dict[str, list[np.ndarray]] = {}
         self._wide: dict[str, tuple[int, ...]] = {}
+        self._encoded: dict[str, list[np.ndarray]] = {}
 
     @property
     def sha256(self) -> str:
@@ -76,7 +77,7 @@ class SplitWriter:
         return self._hash.hexdigest()
 
     def append(
-        self, images: Images, labels: np.ndarray, ids: Sequence[str], **columns: np.ndarray
+        self, images: Images, labels: np.ndarray, ids: Sequence[str], **columns: Column
     ) -> None:
         """Add rows.
 
@@ -84,7 +85,8 @@ class SplitWriter:
             images: (n, H, W, C) uint8, or n encoded files.
             labels: (n,) int64, -1 for none.
             ids: n stable names.
-            **columns: each (n, ...); uint8 maps become binary, numbers become (lists of) numbers.
+            **columns: each (n, ...); uint8 maps become binary, numbers become (lists of) numbers,
+                n texts of bytes become large binary.
         """
         labels = np.asarray(labels, dtype=np.int64)
         sizes = {len(images), len(labels), len(ids), *(len(values) for values in columns.values())}
@@ -113,18 +115,24 @@ class SplitWriter:
 
     def _append_images(self, images: Images) -> None:
         if self._image_shape is None:
-            encoded = [bytes(image) for image in images]
-            self._lengths.append(np.array([len(image) for image in encoded], dtype=np.int64))
-            self._hash.update_bytes("image", encoded)
-            self._write("image", b"".join(encoded))
+            self._append_encoded("image", images)
             return
         pixels = np.asarray(images)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != self._image_shape:
             raise ValueError(f"expected uint8 {self._image_shape}, found {pixels.shape[1:]}")
         self._append_wide("image", pixels)
 
-    def _append_column(self, name: str, values: np.ndarray) -> None:
-        values = np.asarray(values)
+    def _append_encoded(self, name: str, contents: Iterable[bytes]) -> None:
+        encoded = [bytes(content) for content in contents]
+        lengths = np.array([len(content) for content in encoded], dtype=np.int64)
+        self._encoded.setdefault(name, []).append(lengths)
+        self._hash.update_bytes(name, encoded)
+        self._write(name, b"".join(encoded))
+
+    def _append_column(self, name: str, values: Column) -> None:
+        if not isinstance(values, np.ndarray):
+            self._append_encoded(name, values)
+            return
         if values.dtype == np.uint8 and values.ndim > 1:
             self._append_wide(name, values)
         else:
@@ -145,17 +153,23 @@ class SplitWriter:
         yield "image", *self._image_array()
         yield "label", pa.array(np.concatenate([np.zeros(0, np.int64), *self._labels])), None
         yield "id", pa.array(self._ids, pa.string()), None
-        for name in sorted({*self._wide, *self._small} - {"image"}):
-            yield name, *(self._wide_array(name) if name in self._wide else self._numbers(name))
+        for name in sorted({*self._wide, *self._small, *self._encoded} - {"image"}):
+            if name in self._encoded:
+                yield name, self._encoded_array(name), None
+            else:
+                yield name, *(self._wide_array(name) if name in self._wide else self._numbers(name))
 
     def _image_array(self) -> tuple[pa.Array, dict[str, str] | None]:
         if self._image_shape is not None:
             self._wide.setdefault("image", self._image_shape)
             return self._wide_array("image")
-        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+        return self._encoded_array("image"), None
+
+    def _encoded_array(self, name: str) -> pa.Array:
+        lengths = np.concatenate([np.zeros(1, np.int64), *self._encoded.get(name, [])])
         offsets = pa.py_buffer(np.cumsum(lengths))
-        buffers = [None, offsets, self._mapped("image")]
-        return pa.Array.from_buffers(pa.large_binary(), self.count, buffers), None
+        buffers = [None, offsets, self._mapped(name)]
+        return pa.Array.from_buffers(pa.large_binary(), self.count, buffers)
 
     def _wide_array(self, name: str) -> tuple[pa.Array, dict[str, str]]:
         shape = self._wide[name]
@@ -195,7 +209,7 @@ def split_writer(path: Path, image_shape: tuple[int, int, int] | None) -> Iterat
 
 
 def write_split(
-    path: Path, images: Images, labels: np.ndarray, ids: Sequence[str], **columns: np.ndarray
+    path: Path, images: Images, labels: np.ndarray, ids: Sequence[str], **columns: Column
 ) -> str:
     """Write one split in chunks, atomically, and return its content hash.
 
@@ -210,6 +224,6 @@ def write_split(
     with split_writer(path, shape) as writer:
         for start in range(0, len(labels), CHUNK):
             rows = slice(start, start + CHUNK)
-            extra: Mapping[str, np.ndarray] = {name: v[rows] for name, v in columns.items()}
+            extra: Mapping[str, Column] = {name: v[rows] for name, v in columns.items()}
             writer.append(images[rows], labels[rows], ids[rows], **extra)
     return writer.sha256

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
-from sslbench.core.feature_file import keyed
+from sslbench.core.feature_file import id_hashes, keyed
 from sslbench.data.store import Split
 from sslbench.evaluation.features.model import plain_view
 
@@ -45,7 +45,7 @@ def extract_features(
     device: str,
     precision: Precision,
 ) -> dict[str, np.ndarray]:
-    """Return `labels` (num_samples,) int64 and `layer/<name>` (num_samples, dim) float32.
+    """Return a split's arrays as `feature_file.keyed` names them; layers are float32.
 
     The backbone is in eval mode and sees the plain view at its own input size, a batch at a
     time; only the features of all images are held.
@@ -70,4 +70,5 @@ def extract_features(
             pooled = pool_layer(layer.float(), max_dim).cpu().numpy()
             shape = (len(split), pooled.shape[1])
             arrays.setdefault(name, np.empty(shape, np.float32))[rows] = pooled
-    return keyed(split.labels, arrays)
+    targets = split.column("targets") if "targets" in split.columns else None
+    return keyed(split.labels, arrays, id_hashes(split.ids), targets)

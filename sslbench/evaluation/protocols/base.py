@@ -3,12 +3,16 @@
 A protocol is a module with
 
     NAME      its file's name                     VERSION  raised when its numbers change meaning
-    KIND      "probe" (reads features) or "transfer" (reads a checkpoint and images)
+    KIND      what it reads:  "probe"     features
+                              "transfer"  a checkpoint, and images with a class each
+                              "dense"     a checkpoint, and images with boxes or masks
+                              "video"     a checkpoint, and videos
+    LABELS    "one" (a class per image), "several" (`targets`), "either", or "none" (not looked at)
     Params    a frozen dataclass without defaults
     choose    probe:    (train, val, params) -> Choice
-              transfer: (subject, train, val, params) -> Choice
+              others:   (subject, train, val, params) -> Choice
     measure   probe:    (choice, train, val, test) -> list[Measurement]
-              transfer: (choice, subject, train, val, test) -> list[Measurement]
+              others:   (choice, subject, train, val, test) -> list[Measurement]
 
 `choose` is called while the test split is shut: the runners (`parts.probe`,
 `parts.transfer`) open it afterwards, once. A protocol never learns where files are.
@@ -17,11 +21,14 @@ A protocol is a module with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
+from sslbench.core import per_sample
 from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
@@ -42,7 +49,10 @@ class Measurement:
         layer: the layer that was read; None where a protocol reads no single layer.
         role: `headline` enters the tables; `layer` is one of the per-layer rows; `twin` is the
             same protocol on random weights.
+        better: which way is better; "neither" for a figure that describes and does not rank.
         detail: what was chosen, and at which value on val.
+        per_sample: (n,) bool or float whose mean is `value`, in the order of the test split; kept
+            for headlines, so that methods can be compared on the same samples.
     """
 
     metric: str
@@ -52,29 +62,41 @@ class Measurement:
     split: str
     layer: str | None
     role: Role
+    better: Literal["higher", "lower", "neither"] = "higher"
     detail: dict[str, Any] = field(default_factory=dict)
+    per_sample: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the measurement as it stands in a record."""
-        return asdict(self)
+        """Return the measurement as it stands in a record, less its samples."""
+        content = asdict(replace(self, per_sample=None))
+        del content["per_sample"]
+        return content
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a runner returns: the measurements, and how often the test split was opened."""
+    """What a runner returns: the measurements, and each opening of the test split."""
 
     protocol: str
     version: int
     measurements: list[Measurement]
-    test_reads: int
+    test_reads: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the record's keys that evaluation owns."""
         return {
             "protocol": {"name": self.protocol, "version": self.version},
             "measurements": [measurement.to_json() for measurement in self.measurements],
-            "test_reads": self.test_reads,
+            "test_reads": list(self.test_reads),
+            "per_sample": self._per_sample(),
         }
+
+    def _per_sample(self) -> dict[str, Any] | None:
+        """Return the first headline's samples."""
+        for row in self.measurements:
+            if row.role == "headline" and row.per_sample is not None:
+                return per_sample.encode(row.metric, row.per_sample)
+        return None
 
 
 @dataclass(frozen=True)
@@ -99,11 +121,16 @@ class Choice:
 
 
 class Sealed(Generic[T]):
-    """A split that can be opened once; it counts."""
+    """The test split: the only way to it, which can be gone once and writes down where it led.
 
-    def __init__(self, opener: Callable[[], T]) -> None:
+    Attributes:
+        reads: the file of each opening; it goes into the record, and so into provenance.
+    """
+
+    def __init__(self, opener: Callable[[], T], path: Path) -> None:
         self._opener = opener
-        self.reads = 0
+        self._path = path
+        self.reads: tuple[str, ...] = ()
 
     def open(self) -> T:
         """Return the split.
@@ -113,7 +140,7 @@ class Sealed(Generic[T]):
         """
         if self.reads:
             raise RuntimeError("the test split is read once, and it was read already")
-        self.reads += 1
+        self.reads = (self._path.as_posix(),)
         return self._opener()
 
 
@@ -122,28 +149,47 @@ def best(values: Mapping[T, float]) -> T:
     return max(values, key=lambda key: values[key])
 
 
-def check_train_labels(labels: np.ndarray, where: str) -> None:
-    """Refuse a train split that no classifier can learn from.
+def check_train(
+    protocol: ModuleType, labels: np.ndarray, targets: np.ndarray | None, path: Path
+) -> None:
+    """Refuse a train split that this protocol cannot learn from.
+
+    Args:
+        protocol: its LABELS say what it needs.
+        labels: (num_samples,) class indices, -1 for none.
+        targets: (num_samples, num_classes) where images have several labels, else None.
+        path: the split's file, for messages.
 
     Raises:
-        UserError: an empty or unlabelled split, or one with a single class.
+        UserError: an empty split, labels of the wrong kind or missing, or a single class.
     """
+    where = str(path)
     if not len(labels):
         raise UserError("the split is empty", where=where, mend="prepare the dataset again")
+    if protocol.LABELS == "none" or (targets is not None and protocol.LABELS != "one"):
+        return
+    if targets is not None or protocol.LABELS == "several":
+        kind = "one label" if targets is None else "several labels"
+        mend = f"take {protocol.NAME} or this dataset out of the grid; see `sslbench protocols`"
+        what = f"{protocol.NAME} cannot use images with {kind} each"
+        raise UserError(what, where=where, mend=mend)
     _refuse_unlabelled(labels, where)
     if len(np.unique(labels)) < 2:
         mend = "a probe needs two classes or more: choose another target dataset"
         raise UserError(f"all labels are class {labels[0]}", where=where, mend=mend)
 
 
-def check_other_labels(labels: np.ndarray, train: np.ndarray, where: str) -> None:
+def check_other(protocol: ModuleType, labels: np.ndarray, train: np.ndarray, path: Path) -> None:
     """Refuse a val or test split that train could not have prepared anybody for.
 
     Raises:
         UserError: an empty or unlabelled split, or a class that train lacks.
     """
+    where = str(path)
     if not len(labels):
         raise UserError("the split is empty", where=where, mend="prepare the dataset again")
+    if protocol.LABELS == "none" or (protocol.LABELS != "one" and (train < 0).all()):
+        return
     _refuse_unlabelled(labels, where)
     if len(unknown := np.setdiff1d(labels, train)):
         mend = "split the dataset by class, or drop the class"
@@ -183,8 +229,9 @@ def classify_layers(
 
     first = choice.headline
     labels = test.labels
+    right = predictions[first.layer] == labels
     rows = [
-        row("top1", top1(predictions[first.layer], labels), first, "headline"),
+        replace(row("top1", float(right.mean()), first, "headline"), per_sample=right),
         row("mean_per_class", mean_per_class(predictions[first.layer], labels), first, "headline"),
     ]
     for chosen in choice.layers:

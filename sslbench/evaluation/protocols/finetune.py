@@ -38,6 +38,7 @@ from sslbench.views.policy import PLAIN, Crop, View
 NAME = "finetune"
 VERSION = 1
 KIND = "transfer"
+LABELS = "one"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from sslbench.evaluation.protocols.parts.metrics import top1
 NAME = "knn"
 VERSION = 1
 KIND = "probe"
+LABELS = "one"
 
 _CHUNK_VALUES = 2**22  # similarities held at once: 16 MiB
 

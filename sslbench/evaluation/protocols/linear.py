@@ -32,6 +32,7 @@ from sslbench.evaluation.protocols.parts.metrics import top1
 NAME = "linear"
 VERSION = 1
 KIND = "probe"
+LABELS = "one"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslbench.core.feature_file import keyed, write_features
+from sslbench.core.feature_file import id_hashes, keyed, write_features
 
 LAYERS = ("first", "second")
 
@@ -18,10 +18,14 @@ def cloud(num_samples, seed, num_classes=3, noise=1.0):
     return labels, {"first": noisy.astype(np.float32), "second": clean.astype(np.float32)}
 
 
+def ids(split, count):
+    return id_hashes([f"{split}/{row}" for row in range(count)])
+
+
 @pytest.fixture
 def features_dir(tmp_path):
     for seed, (split, size) in enumerate({"train": 60, "val": 30, "test": 45}.items()):
-        write_features(tmp_path, split, keyed(*cloud(size, seed)))
+        write_features(tmp_path, split, keyed(*cloud(size, seed), ids(split, size)))
     return tmp_path
 
 
@@ -34,7 +38,9 @@ def rewrite(features_dir):
             {"train": 60, "val": 30, "test": 45}[split], ["train", "val", "test"].index(split)
         )
         kept = old_labels if labels is None else labels(old_labels)
-        write_features(features_dir, split, keyed(kept, {**old_layers, **layers}))
+        write_features(
+            features_dir, split, keyed(kept, {**old_layers, **layers}, ids(split, len(kept)))
+        )
 
     return change
 

@@ -38,7 +38,7 @@ def test_it_learns_chooses_and_measures_a_twin(run):
         ("top1", "headline"), ("mean_per_class", "headline"),
         ("top1", "twin"), ("mean_per_class", "twin"),
     ]  # fmt: skip
-    assert result.test_reads == 1
+    assert len(result.test_reads) == 1
     assert result.measurements[0].value >= 0.9
     assert result.measurements[0].detail["learning_rate"] == 0.05
     assert result.measurements[0].n == 16

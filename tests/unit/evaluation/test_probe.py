@@ -3,11 +3,12 @@
 import gc
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sslbench.core import artifacts
+from sslbench.core import artifacts, per_sample
 from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features
 from sslbench.evaluation import protocols
@@ -57,9 +58,9 @@ def test_a_cheating_protocol_finds_no_test_split(features_dir, reads):
     result = run_probe(cheat(choose), features_dir, LAYERS, None)
     assert found["reads"] == ["train", "val"]
     assert found["splits"] == {"train", "val"}
-    assert found["offers"] == ["labels", "layers", "split"]
+    assert found["offers"] == ["ids", "labels", "layers", "split", "targets"]
     assert reads == ["train", "val", "test"]
-    assert result.test_reads == 1
+    assert result.test_reads == ((features_dir / "test.safetensors").as_posix(),)
 
 
 def test_what_a_protocol_gets_cannot_be_changed(features_dir):
@@ -71,8 +72,8 @@ def test_what_a_protocol_gets_cannot_be_changed(features_dir):
 
 
 def test_a_sealed_split_opens_once():
-    sealed = base.Sealed(lambda: "content")
-    assert (sealed.open(), sealed.reads) == ("content", 1)
+    sealed = base.Sealed(lambda: "content", Path("data/test.arrow"))
+    assert (sealed.open(), sealed.reads) == ("content", ("data/test.arrow",))
     with pytest.raises(RuntimeError, match="read once"):
         sealed.open()
 
@@ -108,7 +109,9 @@ def test_a_record_is_json_and_the_same_every_time(name, features_dir):
     )
     assert first == second
     record = json.loads(first)
-    assert record["test_reads"] == 1
+    assert record["test_reads"] == [(features_dir / "test.safetensors").as_posix()]
+    right = per_sample.decode(record["per_sample"])
+    assert right.mean() == record["measurements"][0]["value"]
     assert record["protocol"] == {"name": name, "version": 1}
 
 

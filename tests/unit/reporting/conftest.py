@@ -173,6 +173,10 @@ def grid_of(**changes: Any) -> dict[str, Any]:
         "targets": ["scenes", "digits"],
         "probes": ["knn", "linear"],
         "transfers": ["finetune"],
+        "dense_targets": [],
+        "dense_transfers": [],
+        "video_targets": [],
+        "video_transfers": [],
     }
     return {**grid, **changes}
 

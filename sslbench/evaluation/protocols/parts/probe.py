@@ -14,8 +14,8 @@ from sslbench.core.feature_file import Features, features_path, read_features
 from sslbench.evaluation.protocols.base import (
     Result,
     Sealed,
-    check_other_labels,
-    check_train_labels,
+    check_other,
+    check_train,
 )
 
 
@@ -34,16 +34,20 @@ def run_probe(
         UserError: a file is absent or damaged, a layer is missing, or labels cannot be used.
     """
     train = read_features(features_dir, "train", layers)
-    check_train_labels(train.labels, str(features_path(features_dir, "train")))
-    val = _read_other(features_dir, "val", layers, train)
-    sealed = Sealed(lambda: _read_other(features_dir, "test", layers, train))
+    check_train(protocol, train.labels, train.targets, features_path(features_dir, "train"))
+    val = _read_other(protocol, features_dir, "val", layers, train)
+    sealed = Sealed(
+        lambda: _read_other(protocol, features_dir, "test", layers, train),
+        features_path(features_dir, "test"),
+    )
     choice = protocol.choose(train, val, params)
     measurements = protocol.measure(choice, train, val, sealed.open())
     return Result(protocol.NAME, protocol.VERSION, measurements, sealed.reads)
 
 
-def _read_other(features_dir: Path, split: str, layers: Sequence[str], train: Features) -> Features:
+def _read_other(
+    protocol: ModuleType, features_dir: Path, split: str, layers: Sequence[str], train: Features
+) -> Features:
     features = read_features(features_dir, split, layers)
-    where = str(features_path(features_dir, split))
-    check_other_labels(features.labels, train.labels, where)
+    check_other(protocol, features.labels, train.labels, features_path(features_dir, split))
     return features

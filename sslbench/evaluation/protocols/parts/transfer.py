@@ -13,13 +13,13 @@ from sslbench import backbones
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import seeding
-from sslbench.data.store import Dataset, Split
+from sslbench.data.store import Dataset, Split, split_path
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols.base import (
     Result,
     Sealed,
-    check_other_labels,
-    check_train_labels,
+    check_other,
+    check_train,
 )
 
 
@@ -61,7 +61,7 @@ def run_transfer(
     """Return the measurements of one transfer of one checkpoint to one data set.
 
     Args:
-        protocol: a module from `protocols.load` with KIND "transfer".
+        protocol: a module from `protocols.load` of any kind but "probe".
         checkpoint_dir: holds model.json and backbone.safetensors.
         dataset_dir: holds dataset.json and the three splits.
         params: an instance of the protocol's Params.
@@ -74,15 +74,18 @@ def run_transfer(
     subject = Subject(checkpoint_dir, load_backbone(checkpoint_dir)[1], seed, device)
     dataset = Dataset.open(dataset_dir)
     train = dataset.split("train")
-    check_train_labels(train.labels, str(dataset_dir / "train.arrow"))
-    val = _open(dataset, "val", train)
-    sealed = Sealed(lambda: _open(dataset, "test", train))
+    targets = train.column("targets") if "targets" in train.columns else None
+    check_train(protocol, train.labels, targets, train.path)
+    val = _open(protocol, dataset, "val", train)
+    sealed = Sealed(
+        lambda: _open(protocol, dataset, "test", train), split_path(dataset_dir, "test")
+    )
     choice = protocol.choose(subject, train, val, params)
     measurements = protocol.measure(choice, subject, train, val, sealed.open())
     return Result(protocol.NAME, protocol.VERSION, measurements, sealed.reads)
 
 
-def _open(dataset: Dataset, name: str, train: Split) -> Split:
+def _open(protocol: ModuleType, dataset: Dataset, name: str, train: Split) -> Split:
     split = dataset.split(name)
-    check_other_labels(split.labels, train.labels, str(dataset.folder / f"{name}.arrow"))
+    check_other(protocol, split.labels, train.labels, split.path)
     return split
