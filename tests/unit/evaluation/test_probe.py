@@ -43,7 +43,9 @@ def reads(monkeypatch):
 
 
 def cheat(choose, measure=lambda choice, train, val, test: []):
-    return types.SimpleNamespace(NAME="cheat", VERSION=1, choose=choose, measure=measure)
+    return types.SimpleNamespace(
+        NAME="cheat", VERSION=1, LABELS="one", choose=choose, measure=measure
+    )
 
 
 def test_a_cheating_protocol_finds_no_test_split(features_dir, reads):
