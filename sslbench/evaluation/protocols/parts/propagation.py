@@ -7,6 +7,7 @@ Source   Jabri et al. 2020, https://arxiv.org/abs/2006.14613, with the settings 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -68,7 +69,7 @@ class Propagator:
         """
         query = functional.normalize(features, dim=0)
         keys, labels = zip(self._first, *self._recent, strict=True)
-        made = _carry(query, torch.stack(keys), torch.stack(labels), self._settings)
+        made = _carry(query, torch.stack(keys, dim=1), torch.stack(labels, dim=1), self._settings)
         self._recent.append((query, made))
         return made
 
@@ -78,53 +79,60 @@ def _carry(query: Tensor, keys: Tensor, labels: Tensor, settings: Propagation) -
 
     Args:
         query: (dim, height, width) of length 1 along dim.
-        keys: (num_context, dim, height, width), likewise.
-        labels: (num_context, num_labels, height, width).
+        keys: (dim, num_context, height, width), likewise.
+        labels: (num_labels, num_context, height, width).
         settings: how labels travel.
     """
     height, width = query.shape[1:]
-    made = labels.new_empty(labels.shape[1:])
-    for top in range(0, height, _BLOCK):
-        for left in range(0, width, _BLOCK):
-            rows, near_rows = _spans(top, height, settings.radius, query.device)
-            columns, near_columns = _spans(left, width, settings.radius, query.device)
-            block = slice(top, top + len(rows)), slice(left, left + len(columns))
-            near = (
-                slice(int(near_rows[0]), int(near_rows[-1]) + 1),
-                slice(int(near_columns[0]), int(near_columns[-1]) + 1),
-            )
-            is_far = _is_far(rows, near_rows, columns, near_columns, settings.radius)
-            made[:, *block] = _carry_block(
-                query[:, *block], keys[:, :, *near], labels[:, :, *near], is_far, settings
+    made = labels.new_empty(len(labels), height, width)
+    for rows, near_rows in _spans(height, settings.radius):
+        for columns, near_columns in _spans(width, settings.radius):
+            down = _is_far(rows, near_rows, settings.radius)
+            across = _is_far(columns, near_columns, settings.radius)
+            is_far = (down[:, None, :, None] | across[None, :, None, :]).to(query.device)
+            made[:, rows, columns] = _carry_block(
+                query[:, rows, columns],
+                keys[:, :, near_rows, near_columns],
+                labels[:, :, near_rows, near_columns],
+                is_far.flatten(2).flatten(0, 1),
+                settings,
             )
     return made
 
 
-def _spans(start: int, size: int, radius: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the positions of a block along one side, and those within the radius of any."""
-    stop = min(start + _BLOCK, size)
-    near = torch.arange(max(0, start - radius), min(size, stop + radius), device=device)
-    return torch.arange(start, stop, device=device), near
+def _spans(size: int, radius: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the blocks along a side, each with what lies within the radius of any of its cells."""
+    for start in range(0, size, _BLOCK):
+        stop = min(start + _BLOCK, size)
+        yield slice(start, stop), slice(max(0, start - radius), min(size, stop + radius))
 
 
-def _is_far(
-    rows: Tensor, near_rows: Tensor, columns: Tensor, near_columns: Tensor, radius: int
-) -> Tensor:
-    """Return (cells of the block, cells near it) bool: further apart than the radius."""
-    down = (rows[:, None] - near_rows[None]).abs() > radius
-    across = (columns[:, None] - near_columns[None]).abs() > radius
-    far = down[:, None, :, None] | across[None, :, None, :]
-    return far.reshape(len(rows) * len(columns), -1)
+def _is_far(block: slice, near: slice, radius: int) -> Tensor:
+    """Return (length of block, length of near) bool: further apart than the radius."""
+    place, other = (torch.arange(span.start, span.stop) for span in (block, near))
+    return (place[:, None] - other).abs() > radius
 
 
 def _carry_block(
     query: Tensor, keys: Tensor, labels: Tensor, is_far: Tensor, settings: Propagation
 ) -> Tensor:
-    num_context, num_labels = labels.shape[:2]
-    cosines = query.flatten(1).T @ keys.transpose(0, 1).flatten(1)
-    cosines.masked_fill_(is_far.repeat(1, num_context), -torch.inf)
-    least = cosines.topk(min(settings.top_k, cosines.shape[1])).values[:, -1:]
-    cosines.masked_fill_(cosines < least, -torch.inf)  # of equals with the least, all stay
-    weights = (cosines / settings.temperature).softmax(dim=1)
-    carried = weights @ labels.transpose(0, 1).reshape(num_labels, -1).T
-    return carried.T.reshape(num_labels, *query.shape[1:])
+    """Return labels (num_labels, rows, columns) of a block; `is_far` is (cells, cells near)."""
+    num_labels, num_context = labels.shape[:2]
+    cosines = query.flatten(1).T @ keys.flatten(1)
+    cosines.view(len(cosines), num_context, -1).masked_fill_(is_far[:, None], -torch.inf)
+    top = _strongest(cosines, settings.top_k)
+    least = top.values[:, [min(settings.top_k, cosines.shape[1]) - 1]]
+    values = top.values.masked_fill(top.values < least, -torch.inf)
+    weights = (values / settings.temperature).softmax(dim=1)
+    carried = torch.einsum("lck,ck->lc", labels.flatten(1)[:, top.indices], weights)
+    return carried.reshape(num_labels, *query.shape[1:])
+
+
+def _strongest(cosines: Tensor, top_k: int) -> torch.return_types.topk:
+    """Return at least the top k of each row, and all that equal the least of them."""
+    size = cosines.shape[1]
+    top = cosines.topk(min(top_k + 1, size))
+    if size <= top_k or (top.values[:, -1] < top.values[:, -2]).all():
+        return top
+    least = top.values[:, [top_k - 1]]
+    return cosines.topk(int((cosines >= least).sum(dim=1).max()))

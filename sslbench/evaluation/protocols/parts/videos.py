@@ -70,13 +70,100 @@ class VideoChoice:
     twin: Choice
 
 
+@dataclass(frozen=True)
+class Follower:
+    """A frozen backbone that follows a task's truth through clips.
+
+    Attributes:
+        subject: whose description says how images are read.
+        backbone: in eval mode, on the subject's device.
+        task: what is followed.
+        settings: how.
+    """
+
+    subject: Subject
+    backbone: Backbone
+    task: Task
+    settings: Propagation
+
+    @classmethod
+    def of(
+        cls, subject: Subject, task: Task, settings: Propagation, *, is_pretrained: bool
+    ) -> Follower:
+        """Return a follower with trained weights, or with the seed's random ones."""
+        backbone = subject.backbone(is_pretrained=is_pretrained).eval()
+        return cls(subject, backbone, task, settings)
+
+    @torch.no_grad()
+    def places(self, split: Split) -> list[Place]:
+        """Return the places whose maps are small enough in every clip.
+
+        Raises:
+            UserError: there are none.
+        """
+        most = self.settings.max_cells
+        images = (split.image(clip.rows[0]) for clip in self.task.clips(split))
+        by_size = {image.shape: image for image in images}
+        fit = [
+            {place for place, found in self._maps(image) if found[0].numel() <= most}
+            for image in by_size.values()
+        ]
+        if not (places := sorted(set.intersection(*fit))):
+            what = f"no layer gives a map of at most {most} cells"
+            mend = "lower scale or raise max_cells in the protocol's propagation block"
+            raise UserError(what, where=str(self.subject.checkpoint_dir), mend=mend)
+        return places
+
+    @torch.no_grad()
+    def scores(self, split: Split, places: Collection[Place]) -> dict[Place, np.ndarray]:
+        """Return (num_samples, num_metrics) of each place."""
+        scores: dict[Place, list[np.ndarray]] = {place: [] for place in places}
+        for clip in self.task.clips(split):
+            truth = _truth(split, clip, self.task)
+            found = self._follow(split, clip, truth[0], places)
+            for place in places:
+                scores[place].append(self.task.score(truth, np.stack(found[place])))
+        return {place: np.concatenate(found) for place, found in scores.items()}
+
+    def _follow(
+        self, split: Split, clip: Clip, first: np.ndarray, places: Collection[Place]
+    ) -> dict[Place, list[np.ndarray]]:
+        """Return what is found in every frame but the first, at each place."""
+        propagators: dict[Place, Propagator] = {}
+        found: dict[Place, list[np.ndarray]] = {place: [] for place in places}
+        for frame, row in enumerate(clip.rows):
+            image = split.image(row)
+            size = (image.shape[0], image.shape[1])
+            for place, features in self._maps(image, places):
+                if frame == 0:
+                    grid = (features.shape[1], features.shape[2])
+                    labels = self.task.encode(first, size, grid).to(features)
+                    propagators[place] = Propagator(self.settings, features, labels)
+                else:
+                    labels = propagators[place].step(features)
+                    found[place].append(self.task.decode(labels, first, size))
+        return found
+
+    def _maps(
+        self, image: np.ndarray, places: Collection[Place] | None = None
+    ) -> Iterator[tuple[Place, Tensor]]:
+        """Yield the features (dim, height, width) of an image at some places, or at all."""
+        scales = self.settings.scale if places is None else {place.scale for place in places}
+        for scale in sorted(scales):
+            view = _input(self.subject, image, scale)
+            for layer, maps in self.backbone.extract(view).items():
+                place = Place(layer, scale)
+                if maps.ndim == 4 and (places is None or place in places):
+                    yield place, maps[0].float()
+
+
 def choose(subject: Subject, val: Split, task: Task, settings: Propagation) -> VideoChoice:
     """Return each layer's scale with the best first metric on val, with and without pretraining.
 
     Raises:
         UserError: the backbone has no maps, or none that is small enough.
     """
-    return VideoChoice(*(_choose_one(subject, p, val, task, settings) for p in (True, False)))
+    return VideoChoice(*(_choose_one(subject, val, task, settings, p) for p in (True, False)))
 
 
 def measure(
@@ -84,26 +171,28 @@ def measure(
 ) -> list[Measurement]:
     """Return the metrics on test at the layer that val chose, of each layer, and of the twin."""
     copied = np.concatenate([_copied(test, clip, task) for clip in task.clips(test)])
-    mine = [_place(layer) for layer in choice.pretrained.layers]
-    scores = _scores(subject, True, test, task, settings, mine)
     first, twin = choice.pretrained.headline, choice.twin.headline
+    follower = Follower.of(subject, task, settings, is_pretrained=True)
+    scores = follower.scores(test, [_place(layer) for layer in choice.pretrained.layers])
     rows = _rows(first, scores[_place(first)], "headline", task.metrics, copied)
     for layer in choice.pretrained.layers:
         rows += _rows(layer, scores[_place(layer)], "layer", task.metrics[:1], copied)
-    of_twin = _scores(subject, False, test, task, settings, [_place(twin)])[_place(twin)]
-    return rows + _rows(twin, of_twin, "twin", task.metrics, copied)
+    follower = Follower.of(subject, task, settings, is_pretrained=False)
+    scores = follower.scores(test, [_place(twin)])
+    return rows + _rows(twin, scores[_place(twin)], "twin", task.metrics, copied)
 
 
 def _choose_one(
-    subject: Subject, is_pretrained: bool, val: Split, task: Task, settings: Propagation
+    subject: Subject, val: Split, task: Task, settings: Propagation, is_pretrained: bool
 ) -> Choice:
-    scores = _scores(subject, is_pretrained, val, task, settings, None)
-    values = {place: float(found[:, 0].mean()) for place, found in scores.items()}
+    follower = Follower.of(subject, task, settings, is_pretrained=is_pretrained)
+    scores = follower.scores(val, follower.places(val))
     layers = []
     for name in subject.info.layers:
-        if mine := {place: value for place, value in values.items() if place.layer == name}:
-            chosen = best(mine)
-            layers.append(LayerChoice(name, {"scale": chosen.scale}, mine[chosen]))
+        values = {p: float(found[:, 0].mean()) for p, found in scores.items() if p.layer == name}
+        if values:
+            chosen = best(values)
+            layers.append(LayerChoice(name, {"scale": chosen.scale}, values[chosen]))
     return Choice(tuple(layers))
 
 
@@ -125,79 +214,15 @@ def _rows(
     ]  # fmt: skip
 
 
+def _truth(split: Split, clip: Clip, task: Task) -> np.ndarray:
+    return np.stack([task.truth(split, row) for row in clip.rows])
+
+
 def _copied(split: Split, clip: Clip, task: Task) -> np.ndarray:
     """Return the scores of an object that stands still: what following must beat."""
-    truth = np.stack([task.truth(split, row) for row in clip.rows])
+    truth = _truth(split, clip, task)
     still = task.copied(truth[0])
     return task.score(truth, np.stack([still] * (len(truth) - 1)))
-
-
-@torch.no_grad()
-def _scores(
-    subject: Subject,
-    is_pretrained: bool,
-    split: Split,
-    task: Task,
-    settings: Propagation,
-    places: Collection[Place] | None,
-) -> dict[Place, np.ndarray]:
-    """Return (num_samples, num_metrics) of each place, or of all there are."""
-    backbone = subject.backbone(is_pretrained=is_pretrained).eval()
-    scores: dict[Place, list[np.ndarray]] = {}
-    for clip in task.clips(split):
-        truth = np.stack([task.truth(split, row) for row in clip.rows])
-        for place, found in _follow(backbone, subject, split, clip, task, settings, places).items():
-            scores.setdefault(place, []).append(task.score(truth, np.stack(found)))
-    if not scores:
-        what = f"no layer gives a map of at most {settings.max_cells} cells"
-        mend = "lower scale or raise max_cells in the protocol's propagation block"
-        raise UserError(what, where=str(subject.checkpoint_dir), mend=mend)
-    return {place: np.concatenate(found) for place, found in scores.items()}
-
-
-def _follow(
-    backbone: Backbone,
-    subject: Subject,
-    split: Split,
-    clip: Clip,
-    task: Task,
-    settings: Propagation,
-    places: Collection[Place] | None,
-) -> dict[Place, list[np.ndarray]]:
-    """Return what is found in every frame but the first, at each place."""
-    first = task.truth(split, clip.rows[0])
-    propagators: dict[Place, Propagator] = {}
-    found: dict[Place, list[np.ndarray]] = {}
-    for frame, row in enumerate(clip.rows):
-        image = split.image(row)
-        size = (image.shape[0], image.shape[1])
-        for place, features in _maps(backbone, subject, image, settings, places):
-            if frame == 0:
-                grid = (features.shape[1], features.shape[2])
-                labels = task.encode(first, size, grid).to(features)
-                propagators[place] = Propagator(settings, features, labels)
-            else:
-                labels = propagators[place].step(features)
-                found.setdefault(place, []).append(task.decode(labels, first, size))
-    return found
-
-
-def _maps(
-    backbone: Backbone,
-    subject: Subject,
-    image: np.ndarray,
-    settings: Propagation,
-    places: Collection[Place] | None,
-) -> Iterator[tuple[Place, Tensor]]:
-    """Yield the features (dim, height, width) of an image at each place that is asked for."""
-    for scale in settings.scale:
-        if places is not None and not any(place.scale == scale for place in places):
-            continue
-        for layer, maps in backbone.extract(_input(subject, image, scale)).items():
-            place = Place(layer, scale)
-            is_asked = places is None or place in places
-            if maps.ndim == 4 and is_asked and maps[0, 0].numel() <= settings.max_cells:
-                yield place, maps[0].float()
 
 
 def _input(subject: Subject, image: np.ndarray, scale: float) -> Tensor:
