@@ -59,8 +59,7 @@ def keypoints(split: Split, row: int) -> np.ndarray:
 
     The middle of the first pixel is (0.5, 0.5).
     """
-    points: np.ndarray = split.column("keypoints")[row].reshape(-1, 3)
-    return points
+    return np.array(split.column("keypoints")[row]).reshape(-1, 3)
 
 
 def map_to_bytes(numbers: np.ndarray) -> bytes:

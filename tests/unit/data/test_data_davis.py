@@ -118,48 +118,33 @@ def test_255_beside_numbers_is_background(root, tmp_path):
     np.testing.assert_array_equal(object_map(split, 1), numbers(1, 0, 3))
 
 
-def mistakes():
-    def no_first(root):
-        (root / "Annotations/480p/s4/00000.png").unlink()
-
-    def no_other(root):
-        (root / "Annotations/480p/s5/00003.png").unlink()
-
-    def other_size(root):
-        write_mask(root / "Annotations/480p/s4/00001.png", numbers(1)[:, :-1])
-
-    def empty(root):
-        write_mask(root / "Annotations/480p/s4/00000.png", numbers())
-
-    def colours(root):
-        write_mask(root / "Annotations/480p/s4/00000.png", numbers(1), "RGB")
-
-    def damaged(root):
-        (root / "Annotations/480p/s4/00002.png").write_bytes(b"no png")
-
-    def bad_frame(root):
-        (root / "JPEGImages/480p/s4/00002.jpg").write_bytes(b"no jpeg")
-
-    def no_sequence(root):
-        (root / "ImageSets/2017/val.txt").write_text("s4\nabsent\n")
-
-    def no_list(root):
-        (root / "ImageSets/2017/train.txt").unlink()
-
-    return [
-        (no_first, "s4/00000.png: the first frame of the sequence has no mask"),
-        (no_other, "s5/00003.png: the frame of the sequence has no mask"),
-        (other_size, "s4/00001.png: a mask of 19 x 12 px for a frame of 20 x 12 px"),
-        (empty, "s4/00000.png: the first mask is empty"),
-        (colours, "s4/00000.png: a mask of colours"),
-        (damaged, "s4/00002.png: not a readable PNG"),
-        (bad_frame, "s4/00002.jpg: not a readable image"),
-        (no_sequence, r"absent: 0 frame\(s\)"),
-        (no_list, "2017/train.txt: cannot be read .*year: null"),
-    ]
+def mask_of(path, *arguments):
+    return lambda root: write_mask(root / f"Annotations/480p/{path}", *arguments)
 
 
-@pytest.mark.parametrize(("spoil", "says"), mistakes(), ids=lambda v: getattr(v, "__name__", ""))
+def text_of(path, content):
+    return lambda root: (root / path).write_text(content)
+
+
+def without(path):
+    return lambda root: (root / path).unlink()
+
+
+MASKS = "Annotations/480p"
+MISTAKES = {
+    "no first": (without(f"{MASKS}/s4/00000.png"), "s4/00000.png: the first frame .* has no mask"),
+    "no other": (without(f"{MASKS}/s5/00003.png"), "s5/00003.png: the frame .* has no mask"),
+    "size": (mask_of("s4/00001.png", numbers(1)[:, 1:]), "01.png: a mask of 19 x 12 px for .* 20"),
+    "empty": (mask_of("s4/00000.png", numbers()), "s4/00000.png: the first mask is empty"),
+    "colours": (mask_of("s4/00000.png", numbers(1), "RGB"), "s4/00000.png: a mask of colours"),
+    "no png": (text_of(f"{MASKS}/s4/00002.png", "?"), "s4/00002.png: not a readable PNG"),
+    "no jpeg": (text_of("JPEGImages/480p/s4/00002.jpg", "?"), "s4/00002.jpg: not a readable image"),
+    "sequence": (text_of("ImageSets/2017/val.txt", "s4\nabsent"), r"absent: 0 frame\(s\)"),
+    "no list": (without("ImageSets/2017/train.txt"), "train.txt: cannot be read .*year: null"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "says"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_mistakes_are_named_with_their_place(root, tmp_path, spoil, says):
     spoil(root)
     with pytest.raises(UserError, match=says):
