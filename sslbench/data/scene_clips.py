@@ -4,6 +4,10 @@ The object moves and turns steadily and the camera drifts (`scene_parameters.dra
 frame has camera noise of its own. Some objects leave the frame in part. The keypoints are the
 object's centre and the four points half-way to its right, top, left and bottom, in the object's
 own frame, so they follow its motion exactly; a keypoint is visible while it lies inside the frame.
+
+The object stands out by its colour, so the first layer of random weights follows its mask to a J&F
+of .94 (measured at the sizes of conf/data/scene_clips.yaml; the first mask left in place has .33):
+this set tests the protocols, real videos rank methods.
 """
 
 from __future__ import annotations

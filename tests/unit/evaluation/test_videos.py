@@ -84,7 +84,7 @@ def test_a_still_video_of_distinct_cells_is_followed_exactly(checkpoint_dir, tmp
     cells are all 0 or alike, and share their labels.
     """
     rng = np.random.default_rng(0)
-    for name, count in (("train", 1), ("val", 2), ("test", 2)):
+    for name, count in (("train", 2), ("val", 2), ("test", 2)):
         frames = np.repeat(rng.integers(0, 255, (count, 32, 32, 3), dtype=np.uint8), 4, axis=0)
         truth = np.zeros((32, 32), np.uint8)
         truth[:, 16:] = 1
@@ -104,7 +104,7 @@ def _described(folder):
     from sslbench.data.store import DatasetInfo, write_info
 
     info = DatasetInfo(
-        name="still", kind="test", classes=(), counts={"train": 4, "val": 8, "test": 8},
+        name="still", kind="test", classes=(), counts={"train": 8, "val": 8, "test": 8},
         image_size=32, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3, source="", split_rule="",
         sha256={}, duplicates={}, skipped=[],
     )  # fmt: skip
@@ -154,11 +154,11 @@ def test_a_place_must_fit_in_clips_of_every_size(subject, tmp_path):
     )  # fmt: skip
     val = Split(tmp_path / "val.arrow")
     follower = videos.Follower.of(
-        subject, tracking.Masks(), replace(SETTINGS, max_cells=512), is_pretrained=True
+        subject, tracking.Masks(), replace(SETTINGS, max_cells=256), is_pretrained=True
     )
     found = [(p.layer, p.scale) for p in follower.places(val)]
-    # At scale 1 layer2 has 16 x 16 and 16 x 32 cells; layer1 has 32 x 32 in the smaller clip.
-    assert found == [("layer2", 1.0), ("layer3", 1.0), ("layer3", 2.0)]
+    # In the smaller clip, layer2 at scale 1 and layer3 at scale 2 have 16 x 16 cells too.
+    assert found == [("layer3", 1.0)]
 
 
 def test_inputs_are_whole_strides_at_the_chosen_scale(subject):
@@ -170,6 +170,16 @@ def test_inputs_are_whole_strides_at_the_chosen_scale(subject):
     small = videos._input(subject, image[:32, :64], 1.0)
     expected = (image[:32, :64] / 255 - subject.info.mean) / subject.info.std
     np.testing.assert_allclose(small[0].permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_masks_are_made_smaller_as_pillow_does():
+    from PIL import Image
+
+    truth = np.random.default_rng(0).integers(0, 3, (30, 53)).astype(np.uint8)
+    small = Image.fromarray(truth).resize((7, 4), Image.Resampling.NEAREST)
+    labels = tracking.Masks().encode(truth, (30, 53), (4, 7))
+    np.testing.assert_array_equal(labels.argmax(0), np.asarray(small))
+    assert (labels.sum(0) == 1).all()
 
 
 def test_a_label_is_stretched_before_the_largest_wins():
@@ -199,6 +209,17 @@ def test_a_vision_transformer_follows_by_its_patches(tmp_path, videos_dir):
     once = tracking.Params(propagation=replace(SETTINGS, scale=(1.0,)))
     rows = run(tracking, tmp_path, videos_dir, once).measurements
     assert [m.layer for m in rows if m.role == "layer"] == [f"block{n}" for n in (1, 2, 3, 4)]
+
+
+def test_keypoints_that_nobody_sees_are_refused(checkpoint_dir, tmp_path):
+    frames = np.zeros((8, 32, 32, 3), np.uint8)
+    for name in ("train", "val", "test"):
+        write_split(
+            tmp_path / f"{name}.arrow", frames, np.full(8, -1), [f"a/{row}" for row in range(8)],
+            clip=np.arange(8) // 4, frame=np.arange(8) % 4, keypoints=np.zeros((8, 6), np.float32),
+        )  # fmt: skip
+    with pytest.raises(UserError, match=r"val.arrow: nothing in its clips can be scored"):
+        run(keypoints, checkpoint_dir, _described(tmp_path))
 
 
 def test_what_cannot_be_followed_is_refused(checkpoint_dir, videos_dir, dataset_dir):

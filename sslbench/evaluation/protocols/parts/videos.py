@@ -116,14 +116,23 @@ class Follower:
 
     @torch.no_grad()
     def scores(self, split: Split, places: Collection[Place]) -> dict[Place, np.ndarray]:
-        """Return (num_samples, num_metrics) of each place."""
+        """Return (num_samples, num_metrics) of each place.
+
+        Raises:
+            UserError: there is nothing to score.
+        """
         scores: dict[Place, list[np.ndarray]] = {place: [] for place in places}
         for clip in self.task.clips(split):
             truth = _truth(split, clip, self.task)
             found = self._follow(split, clip, truth[0], places)
             for place in places:
                 scores[place].append(self.task.score(truth, np.stack(found[place])))
-        return {place: np.concatenate(found) for place, found in scores.items()}
+        joined = {place: np.concatenate(found) for place, found in scores.items()}
+        if not all(map(len, joined.values())):
+            mend = "take clips whose objects are visible in the first frame and later"
+            what = "nothing in its clips can be scored"
+            raise UserError(what, where=str(split.path), mend=mend)
+        return joined
 
     def _follow(
         self, split: Split, clip: Clip, first: np.ndarray, places: Collection[Place]
