@@ -20,6 +20,8 @@ from sslbench.data.store import DatasetInfo, split_path, split_writer, write_inf
 # The module of each kind, which holds `Params` and `open_source`.
 KINDS = {
     "scenes": "scenes",
+    "scene_clips": "scene_clips",
+    "davis": "davis",
     "digits": "digits",
     "folder": "folder",
     "torchvision": "torchvision_sets",

@@ -2,8 +2,8 @@
 
 A shape of one of ten classes in front of a wall, or of sky and ground: there is a canonical up
 (horizon, light, shadow, and seven shapes that have one), a layout, colours that go with material
-and, weakly, with class, boxes, masks, and clips of the same scenes in motion. Parameters are in
-`scene_parameters.py`, shapes in `scene_shapes.py`, drawing in `scene_drawing.py`.
+and, weakly, with class, boxes and masks. Parameters are in `scene_parameters.py`, shapes in
+`scene_shapes.py`, drawing in `scene_drawing.py`; `scene_clips.py` sets the same scenes in motion.
 
 Version 2: plain objects have a uniform hue; only textured ones carry a material's.
 
@@ -87,24 +87,6 @@ def chunks(seed: int, split: str, count: int, size: int) -> Iterator[Scenes]:
         parameters = scene_parameters.draw(rng, np.arange(start, start + CHUNK) % len(CLASSES))
         noise = rng.standard_normal((CHUNK, 3, size, size), dtype=np.float32)
         yield scene_drawing.render(parameters, noise).take(slice(0, count - start))
-
-
-def clip(seed: int, count: int, frames: int, size: int) -> tuple[Scenes, np.ndarray]:
-    """Draw short clips: the same scenes with the object and the camera moved a little.
-
-    Returns:
-        The frames of all clips in order, (count * frames) of them, and each frame's clip
-        (count * frames,) int64.
-    """
-    rng = np.random.default_rng([seed, len(SPLITS), 0])
-    parameters = scene_parameters.draw(rng, np.arange(count) % len(CLASSES))
-    motion = scene_parameters.draw_motion(rng, count)
-    made = []
-    for frame in range(frames):
-        noise = rng.standard_normal((count, 3, size, size), dtype=np.float32)
-        made.append(scene_drawing.render(scene_parameters.moved(parameters, motion, frame), noise))
-    by_clip = np.arange(count * frames).reshape(frames, count).T.reshape(-1)
-    return Scenes.join(made).take(by_clip), np.repeat(np.arange(count), frames)
 
 
 def open_source(params: Params) -> Source:

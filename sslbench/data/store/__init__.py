@@ -61,7 +61,7 @@ class DatasetInfo:
 
     Attributes:
         name: the data set's id.
-        kind: scenes, digits, folder or torchvision.
+        kind: of `prepare.KINDS`, such as scenes or folder.
         classes: class names in label order; empty where unlabelled.
         counts: images per split.
         image_size: side in pixels of the raw square images; None where encoded.

@@ -25,15 +25,21 @@ class Clip:
     rows: np.ndarray
 
 
-def clips(split: Split) -> list[Clip]:
+def clips(split: Split, truth: str) -> list[Clip]:
     """Return the clips of a split, by their number.
 
+    Args:
+        split: of a data set of videos.
+        truth: the column that the caller is going to read, `object_map` or `keypoints`.
+
     Raises:
-        UserError: the split holds no clips.
+        UserError: the split holds no clips, or not this truth of them.
     """
-    if not {"clip", "frame"} <= set(split.columns):
-        mend = "take a data set of videos: kind scene_clips or davis"
-        raise UserError("holds no clips", where=str(split.path), mend=mend)
+    for column in ("clip", "frame", truth):
+        if column not in split.columns:
+            what = "holds no clips" if column != truth else f"its clips have no {truth}"
+            mend = "take a data set of videos that has them: kind scene_clips (all) or davis (maps)"
+            raise UserError(what, where=str(split.path), mend=mend)
     clip, frame, ids = split.column("clip"), split.column("frame"), split.ids
     found = []
     for number in np.unique(clip):
@@ -46,6 +52,14 @@ def clips(split: Split) -> list[Clip]:
 def object_map(split: Split, row: int) -> np.ndarray:
     """Return the object numbers (height, width) uint8 of a frame; 0 is background."""
     return np.asarray(Image.open(io.BytesIO(split.encoded(row, "object_map")), formats=["PNG"]))
+
+
+def keypoints(split: Split, row: int) -> np.ndarray:
+    """Return a frame's keypoints (num_points, 3) float32: x, y in pixels, and 1 where visible.
+
+    The middle of the first pixel is (0.5, 0.5).
+    """
+    return np.array(split.column("keypoints")[row]).reshape(-1, 3)
 
 
 def map_to_bytes(numbers: np.ndarray) -> bytes:

@@ -94,20 +94,6 @@ def test_shape_fits_its_frame_and_has_up_unless_symmetric(name):
     np.testing.assert_array_equal(inside, inside[:, ::-1])
 
 
-def test_clip_moves_smoothly_and_keeps_its_object():
-    made, clip = scenes.clip(0, count=20, frames=4, size=32)
-    assert made.images.shape == (80, 32, 32, 3)
-    np.testing.assert_array_equal(clip, np.repeat(np.arange(20), 4))
-    np.testing.assert_array_equal(made.labels.reshape(20, 4), np.tile(np.arange(20) % 10, (4, 1)).T)
-    centre = (made.boxes[:, :2] + made.boxes[:, 2:]).reshape(20, 4, 2) / 2
-    step = np.abs(np.diff(centre, axis=1)).max(2)
-    assert step.max() < 6
-    assert np.mean(step > 0) > 0.4
-    mask = made.mask.reshape(20, 4, 32, 32)
-    overlap = (mask[:, 0] & mask[:, 1]).sum((1, 2)) / (mask[:, 0] | mask[:, 1]).sum((1, 2))
-    assert np.median(overlap) > 0.6
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [({"train": 9}, "train"), ({"image_size": 97}, "image_size"), ({"seed": -1}, "seed")],
