@@ -80,6 +80,7 @@ def theirs(truth, found, kind="bbox"):
     return {"ap": values["map"], "ap50": values["map_50"], "ap75": values["map_75"]}
 
 
+@pytest.mark.slow  # importing torchmetrics
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 @pytest.mark.parametrize(("seed", "num_classes"), [(0, 3), (1, 1), (2, 8)])
 def test_it_is_torchmetrics_with_ties_and_crowds(seed, num_classes, kind):

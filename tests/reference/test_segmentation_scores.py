@@ -34,6 +34,7 @@ def theirs(truth, found, num_classes):
     return metric.compute().item()
 
 
+@pytest.mark.slow  # importing torchmetrics
 @pytest.mark.parametrize(("seed", "num_classes"), [(0, 4), (1, 2), (2, 11)])
 def test_it_is_torchmetrics_over_the_whole_split(seed, num_classes):
     truth, found = split_of(seed, num_classes)
