@@ -33,7 +33,7 @@ from sslbench.evaluation.protocols.parts.dense_training import (
     choose_rate,
     learn,
 )
-from sslbench.evaluation.protocols.parts.pyramid import map_shapes
+from sslbench.evaluation.protocols.parts.map_shapes import map_shapes
 from sslbench.evaluation.protocols.parts.segmentation_scores import VOID, confusion, mean_iou
 from sslbench.evaluation.protocols.parts.segmenter import Segmenter, crop_of, loss_of, resized
 from sslbench.evaluation.protocols.parts.semantic import semantic_of

@@ -94,10 +94,10 @@ def build(
 
     device = next(backbone.parameters()).device
     pyramid = Pyramid(backbone, info.size, settings.fpn_dim)
-    sizes = anchor_sizes(settings, sides[0], len(pyramid.strides))
-    heads = _box_head(pyramid, settings, sizes, num_classes)
+    sizes = anchor_sizes(settings, sides[0], pyramid.num_levels)
+    heads = _box_head(settings, sizes, num_classes)
     if mask_dim is not None:
-        heads |= _mask_head(pyramid, mask_dim, sizes, num_classes)
+        heads |= _mask_head(settings.fpn_dim, len(sizes), mask_dim, num_classes)
     kind = FasterRCNN if mask_dim is None else MaskRCNN
     network: nn.Module = kind(
         pyramid,
@@ -122,9 +122,7 @@ def anchor_sizes(settings: Detector, short_side: int, levels: int) -> list[float
     return [float(side) for side in np.geomspace(first, last, levels) * short_side]
 
 
-def _box_head(
-    pyramid: Any, settings: Detector, sizes: list[float], num_classes: int
-) -> dict[str, Any]:
+def _box_head(settings: Detector, sizes: list[float], num_classes: int) -> dict[str, Any]:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 
@@ -132,34 +130,26 @@ def _box_head(
         "rpn_anchor_generator": AnchorGenerator(
             tuple((size,) for size in sizes), (_RATIOS,) * len(sizes)
         ),
-        "box_roi_pool": _roi_pool(pyramid, sizes, _BOX_CELLS),
-        "box_head": TwoMLPHead(pyramid.out_channels * _BOX_CELLS**2, settings.box_dim),
+        "box_roi_pool": _roi_pool(len(sizes), _BOX_CELLS),
+        "box_head": TwoMLPHead(settings.fpn_dim * _BOX_CELLS**2, settings.box_dim),
         "box_predictor": FastRCNNPredictor(settings.box_dim, num_classes + 1),
     }
 
 
-def _mask_head(pyramid: Any, dim: int, sizes: list[float], num_classes: int) -> dict[str, Any]:
+def _mask_head(channels: int, levels: int, dim: int, num_classes: int) -> dict[str, Any]:
     from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
     return {
-        "mask_roi_pool": _roi_pool(pyramid, sizes, _MASK_CELLS),
-        "mask_head": MaskRCNNHeads(pyramid.out_channels, (dim,) * 4, 1),
+        "mask_roi_pool": _roi_pool(levels, _MASK_CELLS),
+        "mask_head": MaskRCNNHeads(channels, (dim,) * 4, 1),
         "mask_predictor": MaskRCNNPredictor(dim, dim, num_classes + 1),
     }
 
 
-def _roi_pool(pyramid: Any, sizes: list[float], cells: int) -> nn.Module:
-    """Return the pooling of regions; one of the coarsest anchor's size reads the coarsest level."""
+def _roi_pool(levels: int, cells: int) -> nn.Module:
+    """Return the pooling of regions, each from the level where it is about 14 positions wide."""
     from torchvision.ops import MultiScaleRoIAlign
 
-    from sslbench.evaluation.protocols.parts.pyramid import stride_level
-
-    names = [str(level) for level in range(len(sizes))]
-    pool: nn.Module = MultiScaleRoIAlign(
-        names,
-        cells,
-        sampling_ratio=2,
-        canonical_scale=round(sizes[-1]),
-        canonical_level=stride_level(pyramid.strides[-1]),
-    )
+    names = [str(level) for level in range(levels)]
+    pool: nn.Module = MultiScaleRoIAlign(names, cells, sampling_ratio=2)
     return pool

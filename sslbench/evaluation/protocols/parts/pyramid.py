@@ -8,14 +8,13 @@ the last is first brought to 4, 2, 1 and 1/2 times that size (Li et al., arXiv 2
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from sslbench.backbones.base import Backbone
+from sslbench.evaluation.protocols.parts.map_shapes import map_shapes
 
 
 class Pyramid(nn.Module):
@@ -23,7 +22,7 @@ class Pyramid(nn.Module):
 
     Attributes:
         out_channels: of every level.
-        strides: pixels of the image per position of each level, finest first.
+        num_levels: how many levels there are.
     """
 
     def __init__(self, backbone: Backbone, size: int, dim: int) -> None:
@@ -33,12 +32,10 @@ class Pyramid(nn.Module):
         last_of_size = {side: name for name, (_, side) in shapes.items()}
         self.names = tuple(last_of_size.values())
         self.rescales = _rescales(shapes[self.names[0]][0]) if len(self.names) == 1 else None
-        levels = len(self.rescales or self.names)
-        channels = [shapes[name][0] for name in self.names] * (levels // len(self.names))
+        self.num_levels = len(self.rescales or self.names)
+        channels = [shapes[name][0] for name in self.names] * (self.num_levels // len(self.names))
         self.fpn = FeaturePyramidNetwork(channels, dim, norm_layer=nn.BatchNorm2d)
         self.out_channels = dim
-        coarsest = size / min(last_of_size) * (2 if self.rescales else 1)
-        self.strides = tuple(coarsest / 2 ** (levels - 1 - level) for level in range(levels))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the levels "0", "1", ... (batch, out_channels, height, width), finest first."""
@@ -52,23 +49,8 @@ class Pyramid(nn.Module):
         return levels
 
 
-@torch.no_grad()
-def map_shapes(backbone: Backbone, size: int) -> dict[str, tuple[int, int]]:
-    """Return each map's channels and side, found by a look at one blank image of `size` px."""
-    was_training = backbone.training
-    device = next(backbone.parameters()).device
-    found = backbone.eval().maps(torch.zeros(1, 3, size, size, device=device))
-    backbone.train(was_training)
-    return {name: (each.shape[1], each.shape[2]) for name, each in found.items()}
-
-
 def _rescales(dim: int) -> nn.ModuleList:
     """Return what makes a map of `dim` channels 4, 2, 1 and 1/2 times its size."""
     twice = [nn.ConvTranspose2d(dim, dim, 2, 2) for _ in range(3)]
     four_times = nn.Sequential(twice[0], nn.BatchNorm2d(dim), nn.GELU(), twice[1])
     return nn.ModuleList([four_times, twice[2], nn.Identity(), nn.MaxPool2d(2)])
-
-
-def stride_level(stride: float) -> int:
-    """Return the level of a stride as FPN numbers them: 2 to the level, rounded."""
-    return round(math.log2(stride))
