@@ -43,17 +43,21 @@ class AlexNet(Backbone):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """Return conv5 (batch, 256, height, width)."""
-        return self.extract(images)["conv5"]
+        return self.maps(images)["conv5"]
 
-    def extract(self, images: Tensor) -> dict[str, Tensor]:
-        """Return every named layer: five maps and the pooled vector (batch, 256)."""
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return conv1 to conv5."""
         found = {"conv1": self.conv1(images)}
         found["conv2"] = self.conv2(self.pool(found["conv1"]))
         found["conv3"] = self.conv3(self.pool(found["conv2"]))
         found["conv4"] = self.conv4(found["conv3"])
         found["conv5"] = self.conv5(found["conv4"])
-        found["pooled"] = found["conv5"].mean(dim=(2, 3))
         return found
+
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """Return every named layer: five maps and the pooled vector (batch, 256)."""
+        found = self.maps(images)
+        return {**found, "pooled": found["conv5"].mean(dim=(2, 3))}
 
 
 def _block(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> nn.Sequential:

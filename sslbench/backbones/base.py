@@ -32,6 +32,13 @@ class Backbone(nn.Module):
         """Return the last map before pooling (batch, channel, height, width); convnets only."""
         raise NotImplementedError
 
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the layers that are maps, from input to output, the last one before pooling.
+
+        Each is (batch, channel, height, width); the names are those of `layers`.
+        """
+        raise NotImplementedError
+
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """Return every named layer.
 

@@ -68,13 +68,20 @@ class LabResNet(Backbone):
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """Return every named layer: four maps and the pooled vector (batch, feature_dim)."""
-        found = [trunk.extract(part) for trunk, part in self._feed(images)]
-        return {name: torch.cat([layers[name] for layers in found], dim=1) for name in self.layers}
+        return _joined([trunk.extract(part) for trunk, part in self._feed(images)])
+
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the stem and the four stages as maps, those of two trunks concatenated."""
+        return _joined([trunk.maps(part) for trunk, part in self._feed(images)])
 
     def _feed(self, images: Tensor) -> list[tuple[ResNet, Tensor]]:
         """Return each trunk with what it sees, scaled to about [-1, 1]."""
         lightness, ab = self.lab(images).tensor_split([1], dim=1)
         return list(zip(self.trunks, (lightness / 50 - 1, ab / _LARGEST_AB), strict=False))  # type: ignore[arg-type]
+
+
+def _joined(trunks: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([layers[name] for layers in trunks], dim=1) for name in trunks[0]}
 
 
 def build(

@@ -59,18 +59,21 @@ class ResNet(Backbone):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """Return layer4 before pooling (batch, feature_dim, height, width)."""
-        maps = self.layer2(self.layer1(self._stem(images)))
-        last: Tensor = self.layer4(self.layer3(maps))
-        return last
+        return self.maps(images)["layer4"]
 
-    def extract(self, images: Tensor) -> dict[str, Tensor]:
-        """Return every named layer: four maps and the pooled vector (batch, feature_dim)."""
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the stem and the four stages as maps."""
         found = {"stem": self._stem(images)}
         found["layer1"] = self.layer1(found["stem"])
         found["layer2"] = self.layer2(found["layer1"])
         found["layer3"] = self.layer3(found["layer2"])
-        found["layer4"] = self._pool(self.layer4(found["layer3"]))
+        found["layer4"] = self.layer4(found["layer3"])
         return found
+
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """Return every named layer: four maps and the pooled vector (batch, feature_dim)."""
+        found = self.maps(images)
+        return {**found, "layer4": self._pool(found["layer4"])}
 
     def _stem(self, images: Tensor) -> Tensor:
         maps: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))

@@ -47,6 +47,11 @@ class ViT(Backbone):
         tokens: Tensor = self.vit.forward_features(images)
         return tokens[:, 0]
 
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the named blocks' patch tokens as maps, all of one size."""
+        maps = self.vit.forward_intermediates(images, indices=self._blocks, intermediates_only=True)
+        return dict(zip(self.layers, cast("list[Tensor]", maps), strict=False))
+
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """Return every named layer: maps of patch tokens, and two vectors (batch, feature_dim)."""
         outputs = self.vit.forward_intermediates(images, indices=self._blocks)

@@ -31,6 +31,7 @@ from sslbench.data.store import Split
 from sslbench.evaluation.features.model import plain_view, to_device
 from sslbench.evaluation.protocols.base import Measurement, Role, best
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
+from sslbench.evaluation.protocols.parts.row_batches import row_batches
 from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.apply import make_views
 from sslbench.views.policy import PLAIN, Crop, View
@@ -221,22 +222,10 @@ def _batches(
     order = seeding.generator(subject.seed, "finetune/order")
     chance = seeding.generator(subject.seed, "finetune/views", device)
     mean, std = torch.tensor(info.mean, device=device), torch.tensor(info.std, device=device)
-    for rows in _row_batches(len(data), batch_size, params.steps, order):
+    for rows in row_batches(len(data), batch_size, params.steps, order):
         images = to_device(data.decode(rows, info.size), device)
         (view,) = make_views((params.view,), images, info.size, mean, std, chance)
         yield view, torch.from_numpy(data.labels[rows]).to(device)
-
-
-def _row_batches(
-    num_samples: int, batch_size: int, steps: int, order: torch.Generator
-) -> Iterator[np.ndarray]:
-    """Yield `steps` batches of row numbers, reshuffled every epoch; an epoch's rest is dropped."""
-    per_epoch = num_samples // batch_size
-    for step in range(steps):
-        if step % per_epoch == 0:
-            shuffled = torch.randperm(num_samples, generator=order).numpy()
-        start = (step % per_epoch) * batch_size
-        yield shuffled[start : start + batch_size]
 
 
 @torch.no_grad()

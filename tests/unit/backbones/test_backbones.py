@@ -206,3 +206,19 @@ def test_a_resnet_does_not_pay_for_importing_torchvision():
         f"build({RESNET_TINY!r}); assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+@pytest.mark.parametrize(("spec", "feature_dim"), SPECS)
+def test_maps_are_the_layers_before_pooling(spec, feature_dim):
+    backbone = backbones.build(spec).eval()
+    images = images_for(spec)
+    with torch.no_grad():
+        maps, layers = backbone.maps(images), backbone.extract(images)
+    assert all(value.ndim == 4 for value in maps.values())
+    assert tuple(maps) == tuple(name for name in backbone.layers if name in maps)
+    for name, value in maps.items():
+        as_layer = value if layers[name].ndim == 4 else value.mean(dim=(2, 3))
+        assert torch.allclose(as_layer, layers[name], atol=1e-6)
+    if spec["family"] != "vit":
+        with torch.no_grad():
+            assert torch.equal(backbone.feature_map(images), maps[list(maps)[-1]])

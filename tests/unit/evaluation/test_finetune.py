@@ -9,6 +9,7 @@ import torch
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset
 from sslbench.evaluation.protocols import finetune
+from sslbench.evaluation.protocols.parts.row_batches import row_batches
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 from sslbench.views.policy import Crop
 
@@ -107,7 +108,7 @@ def test_joined_splits_decode_every_row_in_place(dataset_dir):
 
 
 def test_every_epoch_sees_an_image_at_most_once():
-    batches = list(finetune._row_batches(10, 3, 7, torch.Generator().manual_seed(0)))
+    batches = list(row_batches(10, 3, 7, torch.Generator().manual_seed(0)))
     assert len(batches) == 7
     first, second = np.concatenate(batches[:3]), np.concatenate(batches[3:6])
     assert len(set(first)) == len(set(second)) == 9

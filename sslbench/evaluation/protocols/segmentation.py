@@ -1,0 +1,185 @@
+"""Segmentation: a linear head on the backbone's maps, frozen and fine-tuned.
+
+Source   Oquab et al. 2023, https://arxiv.org/abs/2304.07193, section 7.4: batch norm and a linear
+         layer on frozen maps, enlarged to the image; fine-tuning with the schedule of MoCo,
+         https://arxiv.org/abs/1911.05722, section 4.2 (SGD, drops at 70 % and 90 % of the steps);
+         mIoU over all test pixels as in PASCAL VOC, https://doi.org/10.1007/s11263-014-0733-5
+Chosen   learning rate on val (mIoU after the last step), for frozen and fine-tuned, backbone and
+         twin, each by itself; a grid of one rate leaves val unread
+Twin     the same head on the seed's random weights, frozen and fine-tuned, the same steps and grid
+Differs  the head sees every named map, enlarged and laid side by side (the last stage of a small
+         network on 32 px has four positions), and the same head is fine-tuned (the source has an
+         FCN); trained on train alone and measured as chosen; SGD for both; inputs are normalised
+         with the pretraining data's mean and std; sides in multiples of 32 px; one scale in testing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sslbench.core import seeding
+from sslbench.data.store import Split
+from sslbench.evaluation.features.model import plain_view
+from sslbench.evaluation.protocols.base import Measurement, Role
+from sslbench.evaluation.protocols.parts.dense_training import (
+    Trained,
+    Training,
+    choose_rate,
+    learn,
+)
+from sslbench.evaluation.protocols.parts.map_shapes import map_shapes
+from sslbench.evaluation.protocols.parts.segmentation_scores import VOID, confusion, mean_iou
+from sslbench.evaluation.protocols.parts.segmenter import Segmenter, crop_of, loss_of, resized
+from sslbench.evaluation.protocols.parts.semantic import semantic_of
+from sslbench.evaluation.protocols.parts.transfer import Subject
+
+NAME = "segmentation"
+VERSION = 1
+KIND = "dense"
+LABELS = "none"
+
+_RAW_BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The size of the images, and the two trainings.
+
+    Attributes:
+        short_side: pixels that an encoded image's short side is resized to, in multiples of 32;
+            images kept as raw pixels (96 px or fewer) are taken at their own size.
+        frozen: training of the head alone.
+        finetune: training of all weights.
+    """
+
+    short_side: int
+    frozen: Training
+    finetune: Training
+
+    def __post_init__(self) -> None:
+        """Refuse a size below 1."""
+        if self.short_side < 1:
+            raise ValueError("short_side must be 1 or more")
+
+    def side(self, split: Split) -> int:
+        """Return the short side that images of this split are brought to."""
+        return self.short_side if split.is_encoded else min(split.pixels.shape[1:3])
+
+
+@dataclass(frozen=True)
+class SegmentationChoice:
+    """The trained networks by metric and by whether the backbone was pretrained."""
+
+    networks: dict[tuple[str, bool], Trained]
+    side: int
+
+
+def choose(subject: Subject, train: Split, val: Split, params: Params) -> SegmentationChoice:
+    """Return four trained networks, each with the learning rate that did best on val.
+
+    Raises:
+        UserError: no classes of pixels, or no rate that can be trained at.
+    """
+    num_classes, side = _num_classes(train), params.side(train)
+
+    def one(is_frozen: bool, is_pretrained: bool) -> Trained:
+        training = params.frozen if is_frozen else params.finetune
+
+        def fit(rate: float) -> nn.Module | None:
+            network = _network(subject, is_pretrained, num_classes, is_frozen=is_frozen)
+            return _trained(network, subject, train, side, rate, training)
+
+        def score(network: nn.Module) -> float:
+            return _mean_iou(network, subject, val, side)
+
+        return choose_rate(training.learning_rate, fit, score, NAME)
+
+    networks = {
+        (metric, is_pretrained): one(is_frozen, is_pretrained)
+        for metric, is_frozen in (("miou_frozen", True), ("miou_finetuned", False))
+        for is_pretrained in (True, False)
+    }
+    return SegmentationChoice(networks, side)
+
+
+def measure(
+    choice: SegmentationChoice, subject: Subject, train: Split, val: Split, test: Split
+) -> list[Measurement]:
+    """Return miou_frozen and miou_finetuned on test of the backbone, each with its twin's."""
+    del train, val
+    rows = []
+    for (metric, is_pretrained), run in choice.networks.items():
+        role: Role = "headline" if is_pretrained else "twin"
+        value = _mean_iou(run.network, subject, test, choice.side)
+        rows.append(
+            Measurement(
+                metric=metric, value=value, unit="fraction", n=len(test), split="test", layer=None,
+                role=role, detail={"learning_rate": run.learning_rate, "val": run.val},
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _num_classes(train: Split) -> int:
+    """Return one more than the largest class of a pixel of the train split."""
+    largest = 0
+    for row in range(len(train)):
+        said = semantic_of(train, row)
+        largest = max(largest, int(said[said != VOID].max(initial=0)))
+    return largest + 1
+
+
+def _network(
+    subject: Subject, is_pretrained: bool, num_classes: int, *, is_frozen: bool
+) -> Segmenter:
+    backbone = subject.backbone(is_pretrained=is_pretrained)
+    shapes = map_shapes(backbone, subject.info.size)
+    channels = {name: width for name, (width, _) in shapes.items()}
+    return Segmenter(backbone, channels, num_classes, is_frozen=is_frozen).to(subject.device)
+
+
+def _trained(
+    network: Segmenter, subject: Subject, train: Split, side: int, rate: float, training: Training
+) -> nn.Module | None:
+    draw = seeding.generator(subject.seed, "segmentation/views")
+
+    def loss(rows: np.ndarray) -> Tensor:
+        pairs = [crop_of(train, row, side, draw, training.flip) for row in rows]
+        images, truth = (np.stack(part) for part in zip(*pairs, strict=True))
+        view = plain_view(images, subject.info, subject.device)
+        classes = torch.from_numpy(truth.astype(np.int64)).to(subject.device)
+        return loss_of(network(view), classes)
+
+    order = seeding.generator(subject.seed, "segmentation/order")
+    return learn(network.train(), loss, len(train), rate, training, order)
+
+
+def _mean_iou(network: nn.Module, subject: Subject, split: Split, side: int) -> float:
+    """Return the mean IoU over a split at its own size; classes that train lacks score 0."""
+    # Room for every class that a map can name: a split may name more than train does.
+    counts = np.zeros((VOID, VOID), np.int64)
+    for row, found in enumerate(predictions(network, subject, split, side)):
+        counts += confusion(semantic_of(split, row), found, VOID)
+    return mean_iou(counts)
+
+
+@torch.no_grad()
+def predictions(
+    network: nn.Module, subject: Subject, split: Split, side: int
+) -> Iterator[np.ndarray]:
+    """Yield the class of every pixel (height, width) uint8 of each image at its own size."""
+    network.eval()
+    step = 1 if split.is_encoded else _RAW_BATCH  # raw images are all of one size
+    for start in range(0, len(split), step):
+        rows = range(start, min(start + step, len(split)))
+        images = np.stack([resized(split, row, side) for row in rows])
+        logits = network(plain_view(images, subject.info, subject.device))
+        size = split.image(start).shape[:2]
+        logits = functional.interpolate(logits, size=size, mode="bilinear")
+        yield from logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
