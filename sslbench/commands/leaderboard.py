@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from sslbench.core.errors import UserError
-from sslbench.reporting.leaderboard import leaderboard_text
-from sslbench.reporting.tables import read_csv
+from sslbench.reporting.csv_file import read_csv
+from sslbench.reporting.terminal import leaderboard_text
 
 REPORT = Path("report")
 

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.core.errors import UserError
+from sslbench.reporting.csv_file import read_csv
 from sslbench.reporting.figures import _short, curve_panels
 from sslbench.reporting.layers import layer_rows
-from sslbench.reporting.leaderboard import (
-    above_floor,
-    is_best,
-    leaderboard_text,
-    show_spread,
-)
-from sslbench.reporting.tables import Number, numbers, read_csv
+from sslbench.reporting.leaderboard import above_floor, is_best, show_spread
+from sslbench.reporting.tables import Number
+from sslbench.reporting.terminal import leaderboard_text
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -32,7 +29,7 @@ REFERENCES = {
 }
 HEADER = (
     "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
-    "reference,reference_source,fingerprints,labels"
+    "reference,reference_source,fingerprints,labels,protocol_version,better"
 )
 VOID = {"meta", "wbr"}
 
@@ -110,26 +107,16 @@ def test_rank_groups_are_made_within_a_column(project: Project) -> None:
     assert {n.method for n in column if n.rank_group == 1} == {"supervised"}
 
 
-def test_one_seed_has_a_wilson_interval(make_project: Any) -> None:
-    project = make_project(seeds=[0])
+def test_one_seed_has_an_interval_over_samples_where_they_were_kept(make_project: Any) -> None:
+    project = make_project(seeds=[0], probes=["mlp", "knn"], transfers=[])
     report = project.report("report", REFERENCES)
-    made = project.numbers()
-    assert {number.interval for number in made} == {"95 % Wilson over 2000 samples"}
+    made = {number.protocol: number for number in project.numbers()}
+    assert made["mlp"].interval == "95 % Wilson over 400 samples"
+    assert re.fullmatch(r"\[\d+\.\d, \d+\.\d\]", show_spread(made["mlp"]))
+    assert (made["knn"].interval, show_spread(made["knn"])) == ("none", "")
     assert {number.rank_group for number in read_csv(report / "numbers.csv")} == {None}
     assert "**" not in (report / "leaderboard.md").read_text()
-    assert re.fullmatch(r"\[\d+\.\d, \d+\.\d\]", show_spread(made[0]))
-    assert "95 % Wilson over 2000 samples" in (report / "index.html").read_text()
-
-
-def test_a_number_without_interval_shows_none(make_project: Any) -> None:
-    project = make_project(seeds=[0])
-    made = numbers(
-        project.collect(),
-        lambda values, n: (None, None, "none"),
-        lambda values: dict.fromkeys(values, 1),
-        {},
-    )
-    assert show_spread(made[0]) == ""
+    assert "95 % Wilson over 400 samples" in (report / "index.html").read_text()
 
 
 def test_layers_stand_beside_the_untrained_backbone_of_the_same_layers(project: Project) -> None:
@@ -218,6 +205,7 @@ def test_figures_are_sound_and_old_ones_go(project: Project, report: Path) -> No
         "forest_digits.svg",
         "layers_scenes.svg",
         "layers_digits.svg",
+        "critical_difference.svg",
     }
     for name in names:
         assert "nan" not in (report / "figures" / name).read_text()
