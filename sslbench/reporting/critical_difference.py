@@ -9,30 +9,28 @@ from sslbench.reporting.inference import AverageRanks
 from sslbench.reporting.markup import Markup, join
 from sslbench.reporting.plot import Panel, Scale, label, line, path
 
-_WIDTH, _TOP, _STEP, _LEVEL = 640.0, 24.0, 17.0, 7.0
+_AXIS, _TOP, _STEP, _LEVEL = 360.0, 24.0, 17.0, 7.0
 _LETTER = 6.4  # width of a letter, about
 
 
 def critical_difference_panel(ranks: AverageRanks) -> Panel:
     """Return the picture, best at the left. Source: Demsar 2006, figure 1."""
     names = list(ranks.ranks)
-    room = 52 + _LETTER * max(map(len, names))
-    x = Scale(1, len(names), room, _WIDTH - room)
+    room = 24 + _LETTER * (5 + max(map(len, names)))
+    x = Scale(1, len(names), room, room + _AXIS)
     names_top = _TOP + 12 + _LEVEL * len(ranks.cliques) + 12
-    left, right = names[: math.ceil(len(names) / 2)], names[math.ceil(len(names) / 2) :]
+    half = math.ceil(len(names) / 2)
+    left, right = names[:half], names[half:][::-1]
     body = join(
         _axis(x),
         *_bars(ranks.ranks, ranks.cliques, x),
-        *(_arm(name, ranks.ranks, x, names_top + _STEP * i, 0) for i, name in enumerate(left)),
-        *(
-            _arm(name, ranks.ranks, x, names_top + _STEP * i, _WIDTH)
-            for i, name in enumerate(reversed(right))
-        ),
+        *(_arm(name, ranks.ranks, x, names_top + _STEP * i, -1) for i, name in enumerate(left)),
+        *(_arm(name, ranks.ranks, x, names_top + _STEP * i, 1) for i, name in enumerate(right)),
     )
     told = "; ".join(f"{name} {rank:.2f}" for name, rank in ranks.ranks.items())
     joined = "; ".join(", ".join(clique) for clique in ranks.cliques) or "none"
     text = f"Average ranks: {told}. Not told apart: {joined}"
-    return Panel(_WIDTH, names_top + _STEP * len(left), text, body)
+    return Panel(2 * room + _AXIS, names_top + _STEP * half, text, body)
 
 
 def _axis(x: Scale) -> Markup:
@@ -50,13 +48,12 @@ def _bars(ranks: Mapping[str, float], cliques: Sequence[Sequence[str]], x: Scale
     ]
 
 
-def _arm(name: str, ranks: Mapping[str, float], x: Scale, y: float, edge: float) -> Markup:
-    """Return the line from a method's rank on the axis to its name at the left or right edge."""
-    inward, at = (1, "start") if edge == 0 else (-1, "end")
-    words = _LETTER * len(name) + 4
-    text = f"{ranks[name]:.2f}"
+def _arm(name: str, ranks: Mapping[str, float], x: Scale, y: float, side: int) -> Markup:
+    """Return the line from a method's rank on the axis to its name, left (-1) or right (1)."""
+    rank = ranks[name]
+    end = (x.start if side < 0 else x.end) + 12 * side
+    text, at = (f"{name} {rank:.2f}", "end") if side < 0 else (f"{rank:.2f} {name}", "start")
     return join(
-        path([(x(ranks[name]), _TOP), (x(ranks[name]), y), (edge + inward * words, y)], "arm"),
-        label(edge, y + 3.5, name, at=at, kind="method"),
-        label(edge + inward * (words + 6), y - 3, text, at=at),
+        path([(x(rank), _TOP), (x(rank), y), (end, y)], "arm"),
+        label(end + 4 * side, y + 3.5, text, at=at, kind="method"),
     )

@@ -142,8 +142,9 @@ def _forest_panel(column: Sequence[Number]) -> Panel:
     ends = [v for n in column for v in (n.value, n.low, n.high) if v is not None]
     x = Scale(*span(ends), left, width - 46)
     unit = column[0].unit
-    axis = [label(x(value), bottom + 16, _tick(value, unit)) for value in x.ticks(6)]
-    grid = [line(x(value), top - 4, x(value), bottom, "grid") for value in x.ticks(6)]
+    ticks = x.ticks(max(1, min(6, int((x.end - x.start) / 22))))  # so that texts stand apart
+    axis = [label(x(value), bottom + 16, _tick(value, unit)) for value in ticks]
+    grid = [line(x(value), top - 4, x(value), bottom, "grid") for value in ticks]
     floors = [n for n in column if n.method == "random_init"]
     rows = [_forest_row(n, x, top + step * (i + 0.5), width, column) for i, n in enumerate(column)]
     body = join(

@@ -145,7 +145,7 @@ def heading(number: Number) -> str:
 
 def way_text(number: Number) -> str:
     """Return which way is better where it is not the higher one, or nothing."""
-    ways = {"higher": "", "lower": "lower is better", "neither": "describes"}
+    ways = {"higher": "", "lower": "lower is better", "neither": "not ranked"}
     return ways[number.better]
 
 

@@ -138,7 +138,7 @@ class _Column:
 
     def _ranking(self, inference: Inference) -> tuple[Mapping[str, int | None], str]:
         if self._better == "neither":
-            return dict.fromkeys(self._methods), "not ranked: no way is better"
+            return dict.fromkeys(self._methods), "none, for no way is better"
         kept = {name: rows for name, rows in self._samples.items() if rows is not None}
         samples = kept if len(kept) == len(self._methods) else None
         found = inference.ranking(self._values, samples, self._better == "higher")

@@ -41,7 +41,7 @@ def dataset_section(name: str, numbers: Sequence[Number], rows: Sequence[LayerRo
     return element(
         "section",
         element("h2", "Results on ", element("code", name)),
-        _board(name, main, above_floor(main, here)),
+        *_boards(name, main, above_floor(main, here)),
         figure(forest_panels(numbers, name), "forest", forest),
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),
@@ -72,26 +72,48 @@ def value_cell(number: Number, *, is_bold: bool = False, is_above: bool = False)
     return element("td", link, class_=kind, data_value=repr(goodness(number)))
 
 
-def _board(name: str, main: Sequence[Number], above: Collection[str]) -> Markup:
-    ranked = ranked_methods(main)
-    bodies = [
-        ([method for method in ranked if not is_baseline(method)], None),
-        ([method for method in ranked if is_baseline(method)], "base"),
+_WIDEST = 6  # columns that a screen shows without scrolling
+
+
+def _boards(name: str, main: Sequence[Number], above: Collection[str]) -> list[Markup]:
+    """Return as many leaderboards as it takes, the same methods in the same order in each."""
+    ranked, columns = ranked_methods(main), protocols(main)
+    count = -(-len(columns) // _WIDEST)
+    parts = [
+        columns[len(columns) * i // count : len(columns) * (i + 1) // count] for i in range(count)
     ]
-    caption = (
+    boards = []
+    for index, part in enumerate(parts, 1):
+        place = f"Leaderboard on {name}" + (f", part {index} of {count}" if count > 1 else "")
+        caption = _board_caption(name, main) if index == count else f"{place}."
+        shown = [number for number in main if number.protocol in part]
+        boards.append(scrolling(_board(ranked, shown, above, caption), place))
+    return boards
+
+
+def _board_caption(name: str, main: Sequence[Number]) -> str:
+    return (
         f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
         f"{intervals(main) or 'none'}. Bold: best rank group of the column. {tests_text(main)} "
         f"Amber: floor and ceiling. {ABOVE_FLOOR}: the interval lies above that of the untrained "
         f"network with these layers.{label_legend(main)}"
     )
-    table = element(
+
+
+def _board(
+    ranked: Sequence[str], shown: Sequence[Number], above: Collection[str], caption: str
+) -> Markup:
+    bodies = [
+        ([method for method in ranked if not is_baseline(method)], None),
+        ([method for method in ranked if is_baseline(method)], "base"),
+    ]
+    return element(
         "table",
         element("caption", element("span", caption)),
-        _board_head(main),
-        *(_board_body(methods, main, above, kind) for methods, kind in bodies if methods),
+        _board_head(shown),
+        *(_board_body(methods, shown, above, kind) for methods, kind in bodies if methods),
         class_="board sortable",
     )
-    return scrolling(table, f"Leaderboard on {name}")
 
 
 def _board_head(main: Sequence[Number]) -> Markup:
