@@ -75,7 +75,7 @@ def _weighted_p_value(t: float, share: float, few: int, many: int) -> float:
 
     ends = (max(float(2 * stdtr(freedom, -t)), 1e-300) for freedom in (few, many))
     low, high = sorted(ends)
-    while high > low * (1 + 1e-9):
+    while high > low * (1 + 1e-6):
         p = math.sqrt(low) * math.sqrt(high)
         quantile = -share * stdtrit(few, p / 2) - (1 - share) * stdtrit(many, p / 2)
         low, high = (p, high) if quantile > t else (low, p)
