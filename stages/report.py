@@ -3,13 +3,22 @@
 example: python -m stages.report --metrics metrics --out report
 """
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sslbench import lineage
 from sslbench.core import artifacts, params, pipeline
 from sslbench.core.errors import UserError
 from stages._run import Outcome, Run, run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sslbench.reporting.inference import Inference
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +47,7 @@ def work(context: Run) -> Outcome:
     write_report(
         out,
         collected,
-        interval=lambda values, images: _interval(values, images, settings.confidence),
-        rank_groups=lambda values: _rank_groups(values, 1 - settings.confidence),
+        _inference(settings.confidence),
         provenance=by_number,
         references={},
     )
@@ -54,23 +62,32 @@ def _refuse_faults() -> None:
         raise UserError(faults[0].what + more, where=faults[0].cell, mend=faults[0].mend)
 
 
-def _interval(
-    values: list[float], images: int | None, confidence: float
-) -> tuple[float | None, float | None, str]:
-    from sslbench.evaluation.statistics import summarise
+def _inference(confidence: float) -> Inference:
+    """Return the statistics of the report at one level."""
+    from sslbench.evaluation.statistics.blocks import average_ranks
+    from sslbench.evaluation.statistics.components import variance_components
+    from sslbench.evaluation.statistics.intervals import interval_of
+    from sslbench.evaluation.statistics.ranking import rank_groups
+    from sslbench.reporting.inference import Inference
 
-    found = summarise(values, confidence=confidence, num_images=images).interval
-    if found is None:
-        return None, None, "none"
-    over = f"{len(values)} seeds" if len(values) > 1 else "test images, one seed"
-    return found.low, found.high, f"{100 * confidence:g} % {found.kind} over {over}"
+    alpha = 1 - confidence
 
+    def interval(
+        values: Sequence[float], samples: np.ndarray | None
+    ) -> tuple[float | None, float | None, str]:
+        found = interval_of(values, samples, confidence)
+        if found is None:
+            return None, None, "none"
+        return found.low, found.high, f"{100 * confidence:g} % {found.kind} over {found.over}"
 
-def _rank_groups(values: dict[str, list[float]], alpha: float) -> dict[str, int | None]:
-    from sslbench.evaluation.statistics import rank_groups
-
-    by_seed = {method: dict(enumerate(runs)) for method, runs in values.items()}
-    return rank_groups(by_seed, alpha=alpha, higher_is_better=True)
+    return Inference(
+        interval=interval,
+        ranking=lambda values, samples, higher: rank_groups(
+            values, samples, alpha=alpha, higher_is_better=higher
+        ),
+        average_ranks=lambda scores: average_ranks(scores, alpha),
+        components=variance_components,
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import EVALUATIONS
+from sslbench.reporting.records import EXTRACT, PREPARE, PRETRAIN, columns_of, fault, headlines
 
 ROOT = "metrics"
-PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
 RERUN = "run `dvc repro`, or `make snakemake`"
 PRUNE = "run `sslbench prune` to remove what the grid does not name"
 _AXES = (
@@ -131,8 +130,8 @@ def collect(
         fingerprints: for each record's path, the fingerprint of today's inputs.
 
     Raises:
-        UserError: a record is missing, damaged or stale, a file is stray, or the seeds of one
-            method disagree on what was measured.
+        UserError: a record is missing, damaged or stale, a file is stray, or two records of
+            one column disagree on protocol version, metrics, samples or draws.
     """
     wanted = expected_cells(grid)
     _refuse_missing(metrics_dir, wanted)
@@ -144,7 +143,7 @@ def collect(
     ]
     pretraining = tuple(cell for cell in made if cell.protocol == PRETRAIN)
     cells = tuple(cell for cell in made if cell.protocol not in (PRETRAIN, EXTRACT))
-    _refuse_unequal_seeds(cells)
+    _refuse_unequal_columns(cells)
     return Collected(grid=grid, cells=cells, pretraining=pretraining)
 
 
@@ -167,20 +166,6 @@ def by_method(cells: Iterable[CellRecord]) -> dict[str, list[CellRecord]]:
     for cell in cells:
         groups.setdefault(cell.method, []).append(cell)
     return groups
-
-
-def headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the measurements that are results; the first is the protocol's main one."""
-    return _of_role(record, "headline")
-
-
-def layers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the measurements of single layers."""
-    return _of_role(record, "layer")
-
-
-def _of_role(record: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
-    return [entry for entry in record["measurements"] if entry.get("role", "headline") == role]
 
 
 def _file(metrics_dir: Path, path: str) -> Path:
@@ -217,14 +202,15 @@ def _refuse_stray(metrics_dir: Path, wanted: Sequence[ExpectedCell]) -> None:
         raise UserError(f"stray file{_more(stray)}", where=stray[0], mend=PRUNE)
 
 
-def _refuse_unequal_seeds(cells: Sequence[CellRecord]) -> None:
-    first: dict[tuple[str, str], tuple[str, list[str]]] = {}
+def _refuse_unequal_columns(cells: Sequence[CellRecord]) -> None:
+    first: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
     for cell in cells:
-        measured = [str(entry["metric"]) for entry in headlines(cell.record)]
-        path, expected = first.setdefault((cell.dataset, cell.protocol), (cell.path, measured))
-        if measured != expected:
-            what = f"measures {measured}, but {path} measures {expected}"
-            raise UserError(what, where=cell.path, mend=RERUN)
+        found = columns_of(cell.record)
+        path, expected = first.setdefault((cell.dataset, cell.protocol), (cell.path, found))
+        for verb, thing in found.items():
+            if thing != expected[verb]:
+                what = f"{verb} {thing}, but {path} {verb} {expected[verb]}"
+                raise UserError(what, where=cell.path, mend=RERUN)
 
 
 def _more(paths: Sequence[str]) -> str:
@@ -238,45 +224,13 @@ def _read(metrics_dir: Path, cell: ExpectedCell) -> Mapping[str, Any]:
         raise _damaged(cell.path, f"not readable as JSON ({error})") from None
     if not isinstance(record, dict) or not isinstance(record.get("fingerprint"), str):
         raise _damaged(cell.path, "no fingerprint in it")
-    if fault := _fault(cell.protocol, record):
-        raise _damaged(cell.path, fault)
+    if what := fault(cell.protocol, record):
+        raise _damaged(cell.path, what)
     return record
 
 
 def _damaged(path: str, what: str) -> UserError:
     return UserError(f"damaged cell: {what}", where=path, mend=f"delete it, then {RERUN}")
-
-
-def _fault(protocol: str, record: Mapping[str, Any]) -> str:
-    """Return what is wrong with a record's content, or nothing."""
-    if protocol == PRETRAIN:
-        return _history_fault(record.get("history"))
-    if protocol in (PREPARE, EXTRACT):
-        return ""
-    entries = record.get("measurements")
-    if not isinstance(entries, list) or not all(_is_measurement(entry) for entry in entries):
-        return "a measurement lacks a metric, a unit or a finite value"
-    names = [str(entry["metric"]) for entry in headlines(record)]
-    if not names or len(set(names)) < len(names):
-        return "no headline measurement, or two of one metric"
-    return ""
-
-
-def _is_measurement(entry: Any) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    named = isinstance(entry.get("metric"), str) and isinstance(entry.get("unit"), str)
-    value = entry.get("value")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return named and is_number and math.isfinite(entry["value"])
-
-
-def _history_fault(history: Any) -> str:
-    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
-        return "no history in it"
-    if any(not isinstance(entry.get("epoch"), int) for entry in history):
-        return "an entry of the history lacks its epoch"
-    return ""
 
 
 def number_ids(collected: Collected) -> list[str]:

@@ -9,11 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sslbench.reporting.across import Across
 from sslbench.reporting.collect import CellRecord, by_method
+from sslbench.reporting.critical_difference import critical_difference_panel
 from sslbench.reporting.health import FIGURES
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import (
     datasets,
+    goodness,
     heading,
     is_best,
     main_numbers,
@@ -42,7 +45,10 @@ Curve = list[tuple[int, float, float, float]]
 
 
 def figures(
-    numbers: Sequence[Number], rows: Sequence[LayerRow], pretraining: Sequence[CellRecord]
+    numbers: Sequence[Number],
+    rows: Sequence[LayerRow],
+    pretraining: Sequence[CellRecord],
+    across: Across,
 ) -> dict[str, str]:
     """Return the text of each file under figures/, by its name."""
     made: dict[str, str] = {}
@@ -54,6 +60,8 @@ def figures(
         _add(made, f"forest_{dataset}", forest_panels(numbers, dataset), 2, f"Results on {dataset}")
         panels = layer_panels([row for row in rows if row.dataset == dataset])
         _add(made, f"layers_{dataset}", panels, 4, f"Layer by layer on {dataset}")
+    ranks = [critical_difference_panel(across.ranks)] if across.ranks else []
+    _add(made, "critical_difference", ranks, 1, "Average ranks over all columns and seeds")
     return made
 
 
@@ -124,7 +132,7 @@ def forest_panels(numbers: Sequence[Number], dataset: str) -> list[Panel]:
     """Return one panel for each protocol: methods with their intervals, best first."""
     main = main_numbers(numbers, dataset)
     columns = [[n for n in main if n.protocol == protocol] for protocol in protocols(main)]
-    return [_forest_panel(sorted(column, key=lambda n: -n.value)) for column in columns]
+    return [_forest_panel(sorted(column, key=goodness, reverse=True)) for column in columns]
 
 
 def _forest_panel(column: Sequence[Number]) -> Panel:
@@ -134,8 +142,9 @@ def _forest_panel(column: Sequence[Number]) -> Panel:
     ends = [v for n in column for v in (n.value, n.low, n.high) if v is not None]
     x = Scale(*span(ends), left, width - 46)
     unit = column[0].unit
-    axis = [label(x(value), bottom + 16, _tick(value, unit)) for value in x.ticks(6)]
-    grid = [line(x(value), top - 4, x(value), bottom, "grid") for value in x.ticks(6)]
+    ticks = x.ticks(max(1, min(6, int((x.end - x.start) / 22))))  # so that texts stand apart
+    axis = [label(x(value), bottom + 16, _tick(value, unit)) for value in ticks]
+    grid = [line(x(value), top - 4, x(value), bottom, "grid") for value in ticks]
     floors = [n for n in column if n.method == "random_init"]
     rows = [_forest_row(n, x, top + step * (i + 0.5), width, column) for i, n in enumerate(column)]
     body = join(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sslbench.reporting.collect import CellRecord, Collected, headlines, layers
+from sslbench.reporting.collect import CellRecord, Collected
+from sslbench.reporting.records import headlines, layers
 from sslbench.reporting.tables import mean
 
 FLOOR = "random_init"

@@ -1,12 +1,10 @@
-"""The leaderboard as Markdown and as plain text for a terminal."""
+"""What every form of the leaderboard shares: order, marks, words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from html import escape
+from collections.abc import Sequence
 
-from sslbench.reporting.health import FIGURES, HealthRow, alarm_text, figures_of
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.tables import Number, is_baseline
 
@@ -16,11 +14,23 @@ ABOVE_FLOOR = "↑"
 _UNITS = {"fraction": "%"}
 
 
-def show(value: float | None, unit: str) -> str:
-    """Return a value as read by people: percent with one decimal, or three digits."""
+def show(value: float | None, unit: str, *, like: float | None = None) -> str:
+    """Return a value as read by people: percent with one decimal, else about three digits.
+
+    Args:
+        value: the value, in its unit.
+        unit: such as `fraction`.
+        like: a value whose decimals to take; the value's own without.
+    """
     if value is None:
         return NONE
-    return f"{100 * value:.1f}" if unit == "fraction" else f"{value:.3g}"
+    if unit == "fraction":
+        return f"{100 * value:.1f}"
+    return f"{value:.{_decimals(value if like is None else like)}f}"
+
+
+def _decimals(value: float) -> int:
+    return min(6, max(0, 2 - math.floor(math.log10(abs(value))))) if value else 2
 
 
 def show_unit(unit: str) -> str:
@@ -32,10 +42,14 @@ def show_spread(number: Number) -> str:
     """Return `± half-width`, or `[low, high]` where the interval is not symmetric, or nothing."""
     if number.low is None or number.high is None:
         return ""
+
+    def text(value: float) -> str:
+        return show(value, number.unit, like=number.value)
+
     left, right = number.value - number.low, number.high - number.value
     if abs(left - right) <= 1e-3 * max(abs(left), abs(right)):
-        return f"± {show(right, number.unit)}"
-    return f"[{show(number.low, number.unit)}, {show(number.high, number.unit)}]"
+        return f"± {text(right)}"
+    return f"[{text(number.low)}, {text(number.high)}]"
 
 
 def datasets(numbers: Sequence[Number]) -> list[str]:
@@ -53,10 +67,16 @@ def protocols(numbers: Sequence[Number]) -> list[str]:
     return list(dict.fromkeys(number.protocol for number in numbers))
 
 
+def goodness(number: Number) -> float:
+    """Return what is larger for a better number; the value itself where no way is better."""
+    return -number.value if number.better == "lower" else number.value
+
+
 def ranked_methods(numbers: Sequence[Number]) -> list[str]:
-    """Return the methods, best mean first under the first protocol, baselines last."""
-    first = protocols(numbers)[0]
-    values = {number.method: number.value for number in numbers if number.protocol == first}
+    """Return the methods, best first under the first protocol that ranks, baselines last."""
+    ranking = [number for number in numbers if number.better != "neither"] or numbers
+    first = protocols(ranking)[0]
+    values = {number.method: goodness(number) for number in numbers if number.protocol == first}
     return sorted(values, key=lambda method: (is_baseline(method), -values[method]))
 
 
@@ -71,14 +91,15 @@ def is_best(number: Number, numbers: Sequence[Number]) -> bool:
     Baselines and methods that saw labels are left aside. Where the test tells no two methods
     apart, all are in one group and none is best.
     """
-    if not _competes(number) or number.rank_group is None:
+    if not competes(number) or number.rank_group is None:
         return False
     column = (n for n in numbers if (n.protocol, n.metric) == (number.protocol, number.metric))
-    groups = {n.rank_group for n in column if _competes(n)} - {None}
+    groups = {n.rank_group for n in column if competes(n)} - {None}
     return len(groups) > 1 and number.rank_group == min(g for g in groups if g is not None)
 
 
-def _competes(number: Number) -> bool:
+def competes(number: Number) -> bool:
+    """Return whether a method is compared with others: no baseline, and saw no labels."""
     return not is_baseline(number.method) and not saw_labels(number)
 
 
@@ -89,6 +110,7 @@ def above_floor(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> fr
         row.number_id
         for row in layer_rows
         if row.number_id in found and row.floor_id in found
+        if found[row.number_id].better == "higher"
         if (found[row.number_id].low or 0.0) > (found[row.floor_id].high or math.inf)
     )
 
@@ -109,55 +131,32 @@ def group_text(number: Number) -> str:
     return "no rank group" if number.rank_group is None else f"rank group {number.rank_group}"
 
 
+def headings(number: Number) -> tuple[str, str]:
+    """Return a column's two heads: protocol with version; metric, unit, way if not upwards."""
+    words = [word for word in (show_unit(number.unit), way_text(number)) if word]
+    inside = f" ({', '.join(words)})" if words else ""
+    return f"{number.protocol} v{number.version}", f"{number.metric}{inside}"
+
+
 def heading(number: Number) -> str:
-    """Return a column's heading: protocol, metric, unit."""
-    return f"{number.protocol} {number.metric} ({show_unit(number.unit)})"
+    """Return both heads of a column in one line."""
+    return " ".join(headings(number))
 
 
-def markdown(
-    numbers: Sequence[Number], layer_rows: Sequence[LayerRow], health_rows: Sequence[HealthRow]
-) -> str:
-    """Return leaderboard.md: tables of protocols and layers for each dataset, and of health."""
-    parts = ["# Leaderboard", ""]
-    for dataset in datasets(numbers):
-        main = main_numbers(numbers, dataset)
-        rows = [row for row in layer_rows if row.dataset == dataset]
-        table = _md_table(main, above_floor(main, rows))
-        parts += [f"## {_md(dataset)}", "", *table, "", legend(main), ""]
-        parts += _md_layers(rows) if rows else []
-    parts += _md_health(health_rows) if figures_of(health_rows) else []
-    parts += ["Each number with its ancestry: index.html. From a shell: `sslbench trace ID`."]
-    return "\n".join(parts) + "\n"
+def way_text(number: Number) -> str:
+    """Return which way is better where it is not the higher one, or nothing."""
+    ways = {"higher": "", "lower": "lower is better", "neither": "not ranked"}
+    return ways[number.better]
 
 
-def _md(text: str) -> str:
-    return escape(text, quote=False).replace("|", "\\|")
-
-
-def _md_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _md_rule(columns: int) -> str:
-    return "|---|" + "---:|" * (columns - 1)
-
-
-def _md_table(main: Sequence[Number], above: Collection[str]) -> list[str]:
-    cells = {(number.method, number.protocol): number for number in main}
-    columns = protocols(main)
-    heads = [_md(heading(next(n for n in main if n.protocol == name))) for name in columns]
-    lines = [_md_row(["method", *heads]), _md_rule(len(heads) + 1)]
-    for method in ranked_methods(main):
-        numbers = [cells[method, protocol] for protocol in columns]
-        name = _md_method(method) + label_mark(numbers[0])
-        lines.append(_md_row([name, *(_md_cell(number, main, above) for number in numbers)]))
-    return lines
-
-
-def _md_cell(number: Number, main: Sequence[Number], above: Collection[str]) -> str:
-    text = f"{show(number.value, number.unit)} {show_spread(number)}".strip()
-    text = f"**{text}**" if is_best(number, main) else text
-    return f"{text} {ABOVE_FLOOR}" if number.id in above else text
+def tests_text(numbers: Sequence[Number]) -> str:
+    """Return what the rank groups of each protocol stand on, or nothing when it was not kept."""
+    found: dict[str, list[str]] = {}
+    for number in numbers:
+        names = found.setdefault(number.test, [])
+        names += [number.protocol] if number.protocol not in names else []
+    parts = [f"{', '.join(names)}: {test}" for test, names in found.items() if test]
+    return f"Rank groups, {'; '.join(parts)}." if parts else ""
 
 
 def legend(main: Sequence[Number]) -> str:
@@ -165,7 +164,7 @@ def legend(main: Sequence[Number]) -> str:
     return (
         f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
         "Bold: the best rank group, its leader and all that the test does not tell from it; none "
-        "where the test tells no method from another. "
+        f"where the test tells no method from another. {tests_text(main)} "
         f"{ABOVE_FLOOR}: the interval lies above that of the untrained network with these layers. "
         "Italic: floor and ceiling, for reading the others." + label_legend(main)
     )
@@ -180,75 +179,3 @@ def label_legend(numbers: Sequence[Number]) -> str:
     """Return what the mark of labels says, where a method bears it."""
     is_marked = any(map(saw_labels, numbers))
     return f" {LABELLED}: pretraining saw labels, so it is not ranked." if is_marked else ""
-
-
-def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
-    lines = [
-        "### Layer by layer",
-        "",
-        _md_row(["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]),
-        _md_rule(8),
-    ]
-    for row in rows:
-        chosen = [row.layer, show(row.value, row.unit), show(row.floor_value, row.unit)]
-        last = [row.last, *(show(value, row.unit) for value in row.at_last)]
-        lines.append(_md_row([_md(text) for text in (row.method, row.protocol, *chosen, *last)]))
-    floors = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
-    note = f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer."
-    return [*lines, "", note, ""]
-
-
-def _md_health(rows: Sequence[HealthRow]) -> list[str]:
-    names = figures_of(rows)
-    lines = [_md_row(["method", *(FIGURES[name] for name in names)]), _md_rule(len(names) + 1)]
-    lines += [_md_row([_md_method(row.method), *map(row.show, names)]) for row in rows]
-    note = f"Of pretraining, mean over seeds at the last epoch. {alarm_text(names)}"
-    return ["## Health against collapse", "", *lines, "", note, ""]
-
-
-def _md_method(method: str) -> str:
-    return f"*{_md(method)}*" if is_baseline(method) else _md(method)
-
-
-def leaderboard_text(numbers: Sequence[Number]) -> str:
-    """Return the leaderboard for a terminal, one aligned table for each dataset."""
-    parts = []
-    for dataset in datasets(numbers):
-        main = main_numbers(numbers, dataset)
-        parts.append(f"{dataset}\n" + _aligned(_text_rows(main)))
-    return "\n\n".join([*parts, _text_legend(numbers)]) + "\n"
-
-
-def _text_rows(main: Sequence[Number]) -> list[list[str]]:
-    cells = {(number.method, number.protocol): number for number in main}
-    columns = protocols(main)
-    heads = [f"{heading(next(n for n in main if n.protocol == name))}  " for name in columns]
-    rows = [["method", *heads]]
-    for method in ranked_methods(main):
-        numbers = [cells[method, protocol] for protocol in columns]
-        name = method + label_mark(numbers[0])
-        rows.append([name, *(_text_cell(number, main) for number in numbers)])
-    return rows
-
-
-def _text_cell(number: Number, main: Sequence[Number]) -> str:
-    mark = " *" if is_best(number, main) else "  "
-    return f"{show(number.value, number.unit)} {show_spread(number)}".strip() + mark
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [f"{text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  " + "  ".join([f"{row[0]:<{widths[0]}}", *cells]).rstrip())
-    rule = "  " + "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _text_legend(numbers: Sequence[Number]) -> str:
-    return (
-        f"Mean over {seeds_text(numbers)} with its interval.  * best rank group, baselines aside "
-        f"(none: not told apart).{label_legend(numbers)}\n"
-        "Why a number is what it is: sslbench trace DATASET/METHOD/PROTOCOL/METRIC"
-    )

@@ -37,6 +37,8 @@ font-variant-numeric:tabular-nums}
 .plot .base-span{stroke:var(--floor);stroke-width:1.7}
 .plot .level{stroke:var(--floor);stroke-width:1.7;stroke-dasharray:2 3;opacity:.75}
 .plot .floor{stroke:var(--floor);stroke-width:2}
+.plot .arm{fill:none;stroke:var(--muted);stroke-width:1}
+.plot .clique{stroke:var(--accent);stroke-width:4;stroke-linecap:round}
 .plot .bar{fill:var(--soft)}
 .plot .chosen{fill:var(--accent)}
 """

@@ -1,43 +1,21 @@
-"""Numbers: one row per dataset, method, protocol and metric; their interval; report/numbers.csv."""
+"""Numbers: one per dataset, method, protocol and metric, with its interval and rank group."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from sslbench.core.errors import UserError
-from sslbench.reporting.collect import CellRecord, Collected, by_method, headlines, targets
+import numpy as np
 
-# (values over seeds, number of test samples where it is one for all) -> (low, high, name);
-# low and high are None where no interval can be given.
-Interval = Callable[[list[float], int | None], tuple[float | None, float | None, str]]
-# values over seeds per method -> rank group per method, 1 the best, None where one cannot be told
-RankGroups = Callable[[dict[str, list[float]]], Mapping[str, int | None]]
+from sslbench.reporting.collect import CellRecord, Collected, by_method, targets
+from sslbench.reporting.inference import Inference
+from sslbench.reporting.records import headlines, samples_of
+
 # id -> (value in the number's unit, where it was published)
 References = Mapping[str, tuple[float, str]]
 
-COLUMNS = (
-    "id",
-    "dataset",
-    "method",
-    "protocol",
-    "metric",
-    "unit",
-    "value",
-    "ci_low",
-    "ci_high",
-    "n_seeds",
-    "seeds",
-    "rank_group",
-    "reference",
-    "reference_source",
-    "fingerprints",
-    "labels",
-)
 _BASELINES = ("random_init", "supervised")
 
 
@@ -46,8 +24,10 @@ class Number:
     """One reported number: the mean over seeds and what it stands on.
 
     Attributes:
+        version: of the protocol.
         metric: such as `top1`; `is_main` marks the first metric of its protocol.
         unit: such as `fraction`, which is shown in percent.
+        better: "higher", "lower", or "neither" for a figure that describes and does not rank.
         value: mean over seeds.
         low: lower end of the interval, or None.
         high: upper end of the interval, or None.
@@ -56,7 +36,8 @@ class Number:
         values: one value per seed; empty when read back from the CSV.
         samples: number of test samples, or None when the seeds differ or it is not said.
         rank_group: 1 is the best; a later group is worse than the leader of an earlier one; None
-            where no test can tell, as with one seed.
+            where no test can tell.
+        test: what told the rank groups apart; empty when read back from the CSV.
         reference: a published value in the same unit, or None.
         fingerprints: one per seed.
         labels: how many labels pretraining saw: "none", "some" or "all"; empty if not recorded.
@@ -65,8 +46,10 @@ class Number:
     dataset: str
     method: str
     protocol: str
+    version: int
     metric: str
     unit: str
+    better: str
     value: float
     low: float | None
     high: float | None
@@ -75,6 +58,7 @@ class Number:
     values: tuple[float, ...]
     samples: int | None
     rank_group: int | None
+    test: str
     reference: float | None
     reference_source: str
     fingerprints: tuple[str, ...]
@@ -97,21 +81,18 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def numbers(
-    collected: Collected, interval: Interval, rank_groups: RankGroups, references: References
-) -> list[Number]:
+def numbers(collected: Collected, inference: Inference, references: References) -> list[Number]:
     """Return every headline number, in the order of the grid.
 
     References of numbers that this grid does not make are left aside: one list of published
     values serves small grids and large ones.
     """
-    columns = _columns(collected.cells)
     labels = {cell.method: str(cell.record["labels"]) for cell in collected.pretraining}
     made: list[Number] = []
-    for cells in columns.values():
+    for cells in _columns(collected.cells).values():
         for index, entry in enumerate(headlines(cells[0].record)):
-            metric, is_main = str(entry["metric"]), index == 0
-            made += _column(cells, metric, is_main, labels, interval, rank_groups, references)
+            column = _Column(cells, str(entry["metric"]), is_main=index == 0)
+            made += column.numbers(labels, inference, references)
     place = {method: index for index, method in enumerate(collected.grid["methods"])}
     datasets = targets(collected.grid)
     return sorted(made, key=lambda n: (datasets.index(n.dataset), place[n.method]))
@@ -124,163 +105,88 @@ def _columns(cells: Sequence[CellRecord]) -> dict[tuple[str, str], list[CellReco
     return columns
 
 
-def _column(
-    cells: Sequence[CellRecord],
-    metric: str,
-    is_main: bool,
-    labels: Mapping[str, str],
-    interval: Interval,
-    rank_groups: RankGroups,
-    references: References,
-) -> list[Number]:
-    """Return one metric of one protocol for all methods, ranked against one another."""
-    methods = by_method(cells)
-    groups = rank_groups({name: _values(seeds, metric) for name, seeds in methods.items()})
-    return [
-        _number(seeds, metric, is_main, labels[name], interval, groups[name], references)
-        for name, seeds in methods.items()
-    ]
+class _Column:
+    """One metric of one protocol on one data set: all methods, ranked against one another."""
 
+    def __init__(self, cells: Sequence[CellRecord], metric: str, *, is_main: bool) -> None:
+        self._methods = by_method(cells)
+        self._metric, self._is_main = metric, is_main
+        self._better = str(self._entry(cells[0])["better"])
+        self._values = {name: self._values_of(runs) for name, runs in self._methods.items()}
+        self._samples = {name: self._samples_of(runs) for name, runs in self._methods.items()}
 
-def _number(
-    cells: Sequence[CellRecord],
-    metric: str,
-    is_main: bool,
-    labels: str,
-    interval: Interval,
-    rank_group: int | None,
-    references: References,
-) -> Number:
-    first = cells[0]
-    values = _values(cells, metric)
-    samples = _samples(cells, metric)
-    low, high, name = interval(values, samples)
-    identity = f"{first.dataset}/{first.method}/{first.protocol}/{metric}"
-    reference, source = references.get(identity, (None, ""))
-    return Number(
-        dataset=first.dataset,
-        method=first.method,
-        protocol=first.protocol,
-        metric=metric,
-        unit=_texts(cells, metric, "unit")[0],
-        value=mean(values),
-        low=_finite(low),
-        high=_finite(high),
-        interval=name,
-        seeds=tuple(cell.seed for cell in cells),
-        values=tuple(values),
-        samples=samples,
-        rank_group=rank_group,
-        reference=reference,
-        reference_source=source,
-        fingerprints=tuple(str(cell.record["fingerprint"]) for cell in cells),
-        is_main=is_main,
-        labels=labels,
-    )
+    def _entry(self, cell: CellRecord) -> Mapping[str, Any]:
+        return next(e for e in headlines(cell.record) if e["metric"] == self._metric)
 
+    def _values_of(self, cells: Sequence[CellRecord]) -> list[float]:
+        return [float(self._entry(cell)["value"]) for cell in cells]
 
-def _values(cells: Sequence[CellRecord], metric: str) -> list[float]:
-    return [
-        float(entry["value"])
-        for cell in cells
-        for entry in headlines(cell.record)
-        if entry["metric"] == metric
-    ]
+    def _samples_of(self, cells: Sequence[CellRecord]) -> np.ndarray | None:
+        """Return (num_seeds, num_samples) results of one method, or None if not kept."""
+        found = [samples_of(cell.record, self._metric) for cell in cells]
+        return None if any(row is None for row in found) else np.array(found)
 
+    def numbers(
+        self, labels: Mapping[str, str], inference: Inference, references: References
+    ) -> list[Number]:
+        """Return the number of each method."""
+        groups, test = self._ranking(inference)
+        return [
+            self._number(name, labels[name], groups[name], test, inference, references)
+            for name in self._methods
+        ]
 
-def _texts(cells: Sequence[CellRecord], metric: str, key: str) -> list[str]:
-    found = (e.get(key) for c in cells for e in headlines(c.record) if e["metric"] == metric)
-    return [str(value) for value in found]
+    def _ranking(self, inference: Inference) -> tuple[Mapping[str, int | None], str]:
+        if self._better == "neither":
+            return dict.fromkeys(self._methods), "none, for no way is better"
+        kept = {name: rows for name, rows in self._samples.items() if rows is not None}
+        samples = kept if len(kept) == len(self._methods) else None
+        found = inference.ranking(self._values, samples, self._better == "higher")
+        return found.groups, found.test
 
+    def _number(
+        self,
+        method: str,
+        labels: str,
+        rank_group: int | None,
+        test: str,
+        inference: Inference,
+        references: References,
+    ) -> Number:
+        cells, values = self._methods[method], self._values[method]
+        first, entry = cells[0], self._entry(cells[0])
+        low, high, name = inference.interval(values, self._samples[method])
+        identity = f"{first.dataset}/{method}/{first.protocol}/{self._metric}"
+        reference, source = references.get(identity, (None, ""))
+        return Number(
+            dataset=first.dataset,
+            method=method,
+            protocol=first.protocol,
+            version=int(first.record["protocol"]["version"]),
+            metric=self._metric,
+            unit=str(entry["unit"]),
+            better=self._better,
+            value=mean(values),
+            low=_finite(low),
+            high=_finite(high),
+            interval=name,
+            seeds=tuple(cell.seed for cell in cells),
+            values=tuple(values),
+            samples=self._num_samples(cells),
+            rank_group=rank_group,
+            test=test,
+            reference=reference,
+            reference_source=source,
+            fingerprints=tuple(str(cell.record["fingerprint"]) for cell in cells),
+            is_main=self._is_main,
+            labels=labels,
+        )
 
-def _samples(cells: Sequence[CellRecord], metric: str) -> int | None:
-    found = set(_texts(cells, metric, "n"))
-    text = found.pop() if len(found) == 1 else ""
-    return int(text) if text.isdigit() else None
+    def _num_samples(self, cells: Sequence[CellRecord]) -> int | None:
+        found = {self._entry(cell).get("n") for cell in cells}
+        count = found.pop() if len(found) == 1 else None
+        return count if isinstance(count, int) else None
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def csv_text(rows: Sequence[Number]) -> str:
-    """Return the text of numbers.csv: values in the unit of each row, eight digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_csv_row(row) for row in rows)
-    return buffer.getvalue()
-
-
-def _csv_row(row: Number) -> list[str]:
-    return [
-        row.id,
-        row.dataset,
-        row.method,
-        row.protocol,
-        row.metric,
-        row.unit,
-        _digits(row.value),
-        _digits(row.low),
-        _digits(row.high),
-        str(len(row.seeds)),
-        ";".join(map(str, row.seeds)),
-        "" if row.rank_group is None else str(row.rank_group),
-        _digits(row.reference),
-        row.reference_source,
-        ";".join(row.fingerprints),
-        row.labels,
-    ]
-
-
-def _digits(value: float | None) -> str:
-    return "" if value is None else format(value, ".8g")
-
-
-def read_csv(path: Path) -> list[Number]:
-    """Return the numbers of a report made earlier, for `make reproduce` to print.
-
-    Raises:
-        UserError: the file is absent or is not a numbers.csv.
-    """
-    mend = "run `make reproduce`"
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        return _restored(rows)
-    except FileNotFoundError:
-        raise UserError("file not found", where=str(path), mend=mend) from None
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"not a numbers.csv ({error})", where=str(path), mend=mend) from None
-
-
-def _restored(rows: Sequence[Mapping[str, str]]) -> list[Number]:
-    seen: set[tuple[str, str, str]] = set()
-    made: list[Number] = []
-    for row in rows:
-        key = (row["dataset"], row["method"], row["protocol"])
-        made.append(_restored_number(row, key not in seen))
-        seen.add(key)
-    return made
-
-
-def _restored_number(row: Mapping[str, str], is_main: bool) -> Number:
-    return Number(
-        dataset=row["dataset"],
-        method=row["method"],
-        protocol=row["protocol"],
-        metric=row["metric"],
-        unit=row["unit"],
-        value=float(row["value"]),
-        low=float(row["ci_low"]) if row["ci_low"] else None,
-        high=float(row["ci_high"]) if row["ci_high"] else None,
-        interval="",
-        seeds=tuple(int(seed) for seed in row["seeds"].split(";")),
-        values=(),
-        samples=None,
-        rank_group=int(row["rank_group"]) if row["rank_group"] else None,
-        reference=float(row["reference"]) if row["reference"] else None,
-        reference_source=row["reference_source"],
-        fingerprints=tuple(row["fingerprints"].split(";")),
-        is_main=is_main,
-        labels=row["labels"],
-    )

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.core import artifacts
+from sslbench.reporting.across import across
 from sslbench.reporting.collect import Collected
+from sslbench.reporting.csv_file import csv_text
 from sslbench.reporting.figures import figures
 from sslbench.reporting.health import health_rows
+from sslbench.reporting.inference import Inference
 from sslbench.reporting.layers import layer_rows
-from sslbench.reporting.leaderboard import markdown
+from sslbench.reporting.markdown import markdown
 from sslbench.reporting.page import page
-from sslbench.reporting.tables import Interval, RankGroups, References, csv_text, numbers
+from sslbench.reporting.tables import References, numbers
 
 NUMBERS = "numbers.csv"
 LEADERBOARD = "leaderboard.md"
@@ -24,8 +27,7 @@ FIGURES = "figures"
 def write_report(
     out: Path,
     collected: Collected,
-    interval: Interval,
-    rank_groups: RankGroups,
+    inference: Inference,
     provenance: Mapping[str, Mapping[str, Any]],
     references: References,
 ) -> None:
@@ -34,20 +36,20 @@ def write_report(
     Args:
         out: the folder `report`; made when absent, figures of an older grid removed.
         collected: the records that the grid names.
-        interval: gives a number's interval from its values over seeds.
-        rank_groups: gives the methods of one column their rank groups.
+        inference: intervals, rank groups, average ranks and variance components.
         provenance: id -> cells, see `sslbench.reporting.page.provenance`.
         references: id -> published value and where it stands.
     """
-    made = numbers(collected, interval, rank_groups, references)
+    made = numbers(collected, inference, references)
     rows = layer_rows(collected)
     health = health_rows(collected.pretraining)
-    drawn = figures(made, rows, collected.pretraining)
+    spanning = across(collected, made, inference)
+    drawn = figures(made, rows, collected.pretraining, spanning)
     for name, text in drawn.items():
         artifacts.write_text(out / FIGURES / name, text)
     for old in (out / FIGURES).glob("*.svg"):
         if old.name not in drawn:
             old.unlink()
     artifacts.write_text(out / NUMBERS, csv_text(made))
-    artifacts.write_text(out / LEADERBOARD, markdown(made, rows, health))
-    artifacts.write_text(out / INDEX, page(collected, made, rows, provenance))
+    artifacts.write_text(out / LEADERBOARD, markdown(made, rows, health, spanning))
+    artifacts.write_text(out / INDEX, page(collected, made, rows, spanning, provenance))

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sslbench.reporting.across import Across
 from sslbench.reporting.collect import Collected
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import datasets, intervals
 from sslbench.reporting.markup import Markup, anchor, element, join
 from sslbench.reporting.page.boards import dataset_section
 from sslbench.reporting.page.provenance import provenance_section
+from sslbench.reporting.page.spanning import spanning_section
 from sslbench.reporting.page.training import training_section
 from sslbench.reporting.plot import PALETTE, STYLE
 from sslbench.reporting.tables import Number, is_baseline
@@ -27,6 +29,7 @@ def page(
     collected: Collected,
     numbers: Sequence[Number],
     rows: Sequence[LayerRow],
+    across: Across,
     provenance: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Return the text of index.html.
@@ -35,6 +38,7 @@ def page(
         collected: what the numbers were made of; its pretraining gives the curves.
         numbers: every number, in the grid's order.
         rows: values of single layers.
+        across: what spans the columns.
         provenance: for each number's id its cells, see `provenance_section`.
     """
     names = datasets(numbers)
@@ -45,6 +49,7 @@ def page(
             "main",
             _guide(numbers),
             *(dataset_section(name, numbers, rows) for name in names),
+            spanning_section(across),
             training_section(collected),
             provenance_section(numbers, rows, provenance),
         ),
@@ -100,7 +105,7 @@ def _header(collected: Collected, numbers: Sequence[Number], names: Sequence[str
 
 def _navigation(names: Sequence[str]) -> Markup:
     links = [(f"Results on {name}", f"dataset/{name}") for name in names]
-    links += [("Training", "training"), ("Provenance", "provenance")]
+    links += [("Across columns", "across"), ("Training", "training"), ("Provenance", "provenance")]
     items = (element("li", element("a", text, href=f"#{anchor(target)}")) for text, target in links)
     return element("nav", element("ul", *items), aria_label="Sections")
 
@@ -109,8 +114,8 @@ def _guide(numbers: Sequence[Number]) -> Markup:
     guide = {
         "51.2 ± 2.1": f"Mean over seeds and its interval ({intervals(numbers) or 'none'}), on the "
         "test split. [low, high] where the interval is not symmetric.",
-        "Bold": "The best rank group of a column: its leader and every method that the paired "
-        "test over seeds does not tell from it. With one seed there is no group.",
+        "Bold": "The best rank group of a column: its leader and every method that a paired test "
+        "does not tell from it. Below each table stands what the test lets vary.",
         "random_init and supervised": "The floor, a backbone that was never trained, and the "
         "ceiling, one trained with all labels. A method is worth what it adds to the floor.",
         "A number": "Follow it to its provenance. Column heads sort the table.",

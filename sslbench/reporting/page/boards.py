@@ -9,6 +9,7 @@ from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import (
     ABOVE_FLOOR,
     above_floor,
+    goodness,
     group_text,
     intervals,
     is_best,
@@ -21,6 +22,8 @@ from sslbench.reporting.leaderboard import (
     show,
     show_spread,
     show_unit,
+    tests_text,
+    way_text,
 )
 from sslbench.reporting.markup import Markup, anchor, breakable, element, join
 from sslbench.reporting.plot import Panel
@@ -38,8 +41,8 @@ def dataset_section(name: str, numbers: Sequence[Number], rows: Sequence[LayerRo
     return element(
         "section",
         element("h2", "Results on ", element("code", name)),
-        _board(name, main, above_floor(main, here)),
-        _figure(forest_panels(numbers, name), "forest", forest),
+        *_boards(name, main, above_floor(main, here)),
+        figure(forest_panels(numbers, name), "forest", forest),
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),
         class_="part",
@@ -66,37 +69,61 @@ def value_cell(number: Number, *, is_bold: bool = False, is_above: bool = False)
         title=f"{group_text(number)}; provenance of {number.id}",
     )
     kind = "best" if is_bold else None
-    return element("td", link, class_=kind, data_value=repr(number.value))
+    return element("td", link, class_=kind, data_value=repr(goodness(number)))
 
 
-def _board(name: str, main: Sequence[Number], above: Collection[str]) -> Markup:
-    ranked = ranked_methods(main)
+_WIDEST = 6  # columns that a screen shows without scrolling
+
+
+def _boards(name: str, main: Sequence[Number], above: Collection[str]) -> list[Markup]:
+    """Return as many leaderboards as it takes, the same methods in the same order in each."""
+    ranked, columns = ranked_methods(main), protocols(main)
+    count = -(-len(columns) // _WIDEST)
+    parts = [
+        columns[len(columns) * i // count : len(columns) * (i + 1) // count] for i in range(count)
+    ]
+    boards = []
+    for index, part in enumerate(parts, 1):
+        place = f"Leaderboard on {name}" + (f", part {index} of {count}" if count > 1 else "")
+        caption = _board_caption(name, main) if index == count else f"{place}."
+        shown = [number for number in main if number.protocol in part]
+        boards.append(scrolling(_board(ranked, shown, above, caption), place))
+    return boards
+
+
+def _board_caption(name: str, main: Sequence[Number]) -> str:
+    return (
+        f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
+        f"{intervals(main) or 'none'}. Bold: best rank group of the column. {tests_text(main)} "
+        f"Amber: floor and ceiling. {ABOVE_FLOOR}: the interval lies above that of the untrained "
+        f"network with these layers.{label_legend(main)}"
+    )
+
+
+def _board(
+    ranked: Sequence[str], shown: Sequence[Number], above: Collection[str], caption: str
+) -> Markup:
     bodies = [
         ([method for method in ranked if not is_baseline(method)], None),
         ([method for method in ranked if is_baseline(method)], "base"),
     ]
-    caption = (
-        f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
-        f"{intervals(main) or 'none'}. Bold: best rank group of the column. Amber: floor and "
-        f"ceiling. {ABOVE_FLOOR}: the interval lies above that of the untrained network with these "
-        f"layers.{label_legend(main)}"
-    )
-    table = element(
+    return element(
         "table",
         element("caption", element("span", caption)),
-        _board_head(main),
-        *(_board_body(methods, main, above, kind) for methods, kind in bodies if methods),
+        _board_head(shown),
+        *(_board_body(methods, shown, above, kind) for methods, kind in bodies if methods),
         class_="board sortable",
     )
-    return scrolling(table, f"Leaderboard on {name}")
 
 
 def _board_head(main: Sequence[Number]) -> Markup:
     heads = [element("th", "method", scope="col")]
     for protocol in protocols(main):
         number = next(n for n in main if n.protocol == protocol)
-        unit = element("small", f"{number.metric}, {show_unit(number.unit)}")
-        heads.append(element("th", protocol, unit, scope="col"))
+        words = [number.metric, show_unit(number.unit), way_text(number)]
+        small = element("small", ", ".join(word for word in words if word))
+        version = element("span", f" v{number.version}", class_="muted")
+        heads.append(element("th", protocol, version, small, scope="col"))
     return element("thead", element("tr", *heads))
 
 
@@ -140,7 +167,7 @@ def _metric_row(number: Number) -> Markup:
     return element(
         "tr",
         element("th", breakable(number.method), scope="row"),
-        element("td", number.protocol, class_="text"),
+        element("td", f"{number.protocol} v{number.version}", class_="text"),
         element("td", number.metric, class_="text"),
         value_cell(number),
         element("td", show_unit(number.unit), class_="text"),
@@ -174,7 +201,7 @@ def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     return [
         element("h3", "Layer by layer"),
         scrolling(table, f"Layers on {name}"),
-        _figure(layer_panels(rows), "layers", note),
+        figure(layer_panels(rows), "layers", note),
     ]
 
 
@@ -195,7 +222,8 @@ def _layer_row(row: LayerRow) -> Markup:
     )
 
 
-def _figure(panels: Sequence[Panel], kind: str, caption: str) -> Markup:
+def figure(panels: Sequence[Panel], kind: str, caption: str) -> Markup:
+    """Return drawings side by side with a caption; `kind` is the style of their frame."""
     cards = (element("div", panel.inline()) for panel in panels)
     return element(
         "figure",

@@ -84,6 +84,7 @@ def _number(number: Number, layers: LayerRow | None, cells: Sequence[Mapping[str
         element("strong", f"{result} {unit}"),
         f"; mean over {seeds_text([number])}; interval: {number.interval or 'none'}; ",
         group_text(number),
+        f" ({number.test})" if number.test else "",
         f"; {number.samples} test samples" if number.samples else "",
         ".",
     )

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sslbench.core import per_sample
+from sslbench.evaluation.statistics.blocks import average_ranks
+from sslbench.evaluation.statistics.components import variance_components
 from sslbench.reporting.collect import Collected, collect, expected_cells
+from sslbench.reporting.inference import Inference
+from sslbench.reporting.records import headlines
 from sslbench.reporting.tables import Number, numbers
 from sslbench.reporting.write import write_report
 
@@ -21,12 +27,14 @@ TRANSFORMER = ("block1", "block2", "block3", "block4")
 SKILL = {"random_init": 0.20, "random_init_vit": 0.19, "supervised": 0.94}
 
 
-def interval(values: list[float], n: int | None) -> tuple[float | None, float | None, str]:
-    """A Wilson interval for one seed, otherwise twice the standard error around the mean."""
+def interval(
+    values: Sequence[float], samples: np.ndarray | None
+) -> tuple[float | None, float | None, str]:
+    """A Wilson interval for one seed with samples, twice the standard error for several seeds."""
     if len(values) == 1:
-        if n is None:
-            return None, None, "none: one seed"
-        p, z = values[0], 1.96
+        if samples is None:
+            return None, None, "none"
+        n, p, z = samples.shape[1], values[0], 1.96
         centre, scale = p + z * z / (2 * n), 1 + z * z / n
         half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (centre - half) / scale, (centre + half) / scale, f"95 % Wilson over {n} samples"
@@ -36,18 +44,36 @@ def interval(values: list[float], n: int | None) -> tuple[float | None, float | 
     return middle - half, middle + half, f"95 % t over {len(values)} seeds"
 
 
-def rank_groups(values: dict[str, list[float]]) -> dict[str, int | None]:
+@dataclass(frozen=True)
+class Ranking:
+    groups: dict[str, int | None]
+    test: str
+
+
+def ranking(
+    values: Mapping[str, Sequence[float]], samples: Mapping[str, np.ndarray] | None, higher: bool
+) -> Ranking:
     """Methods whose means are within 0.02 of the one before share a group; none for one seed."""
+    test = "made-up test over seeds" + (" and samples" if samples else "")
     if any(len(seeds) == 1 for seeds in values.values()):
-        return dict.fromkeys(values)
-    means = {method: math.fsum(seeds) / len(seeds) for method, seeds in values.items()}
+        return Ranking(dict.fromkeys(values), "no test")
+    sign = 1 if higher else -1
+    means = {method: sign * math.fsum(seeds) / len(seeds) for method, seeds in values.items()}
     groups: dict[str, int | None] = {}
     group, last = 0, math.inf
     for method in sorted(means, key=lambda name: -means[name]):
         group += last - means[method] > 0.02
         last = means[method]
         groups[method] = group
-    return groups
+    return Ranking(groups, test)
+
+
+INFERENCE = Inference(
+    interval=interval,
+    ranking=ranking,
+    average_ranks=lambda scores: average_ranks(scores, 0.05),
+    components=variance_components,
+)
 
 
 @dataclass
@@ -80,12 +106,11 @@ class Project:
         return collect(self.metrics, self.grid, self.fingerprints)
 
     def numbers(self) -> list[Number]:
-        return numbers(self.collect(), interval, rank_groups, {})
+        return numbers(self.collect(), INFERENCE, {})
 
     def report(self, name: str, references: dict[str, tuple[float, str]]) -> Path:
         collected, out = self.collect(), self.root / name
-        provenance = provenance_of(collected)
-        write_report(out, collected, interval, rank_groups, provenance, references)
+        write_report(out, collected, INFERENCE, provenance_of(collected), references)
         return out
 
 
@@ -102,7 +127,9 @@ def record(cell: Any) -> dict[str, Any]:
     elif cell.protocol in ("prepare", "extract"):
         content["measurements"] = []
     else:
-        content["measurements"] = measurements(cell)
+        content |= (
+            special(cell) if cell.protocol in SPECIAL else {"measurements": measurements(cell)}
+        )
     return content
 
 
@@ -130,7 +157,7 @@ def measurements(cell: Any) -> list[dict[str, Any]]:
     skill = SKILL.get(cell.method, 0.42 + 0.25 * chance(cell.method))
     skill += 0.05 * (chance(cell.path) - 0.5) - 0.06 * (cell.protocol == "knn")
     names = TRANSFORMER if cell.method in ("mae", "dino", "random_init_vit") else CONVOLUTIONAL
-    common = {"unit": "fraction", "n": 2000, "split": "test", "detail": {}}
+    common = {"unit": "fraction", "n": 2000, "split": "test", "better": "higher", "detail": {}}
     found = [
         {"metric": "top1", "value": skill, "role": "headline", "layer": names[3], **common},
         {"metric": "mean_per_class", "value": skill - 0.01, "role": "headline", **common},
@@ -143,6 +170,37 @@ def measurements(cell: Any) -> list[dict[str, Any]]:
             for name, value in values.items()
         ]
     return found
+
+
+SPECIAL = ("mlp", "lowshot", "pose", "labelfree")
+
+
+def special(cell: Any) -> dict[str, Any]:
+    """Results of samples (mlp), draws (lowshot), lower is better (pose), neither (labelfree)."""
+    skill = float(measurements(cell)[0]["value"])
+    common = {"split": "test", "role": "headline", "layer": None, "detail": {}, "n": 400}
+    if cell.protocol == "mlp":
+        rng = np.random.default_rng(zlib.crc32(cell.path.encode()))
+        right = rng.uniform(size=400) < skill
+        entry = {"metric": "top1", "unit": "fraction", "value": float(right.mean())}
+        measured = [{**common, **entry, "better": "higher"}]
+        return {"measurements": measured, "per_sample": per_sample.encode("top1", right)}
+    if cell.protocol == "lowshot":
+        draws = [skill + 0.1 * (chance(cell.path, draw) - 0.5) for draw in range(5)]
+        entry = {"metric": "top1", "unit": "fraction", "value": math.fsum(draws) / 5}
+        return {
+            "measurements": [{**common, **entry, "better": "higher", "detail": {"draws": draws}}]
+        }
+    if cell.protocol == "pose":
+        entry = {"metric": "distance", "unit": "px", "value": 12.5 * (1 - skill)}
+        return {"measurements": [{**common, **entry, "better": "lower"}]}
+    figures = {"rankme": ("dimensions", 200 * skill), "alpha": ("", 2 - skill)}
+    return {
+        "measurements": [
+            {**common, "metric": name, "unit": unit, "value": value, "better": "neither"}
+            for name, (unit, value) in figures.items()
+        ]
+    }
 
 
 def provenance_of(collected: Collected) -> dict[str, Any]:
@@ -159,7 +217,7 @@ def provenance_of(collected: Collected) -> dict[str, Any]:
             "params": {"probe": {"knn": {"k": 20, "temperature": 0.1}}},
             "environment": {"python": "3.11.9", "torch": "2.11.0", "lock_md5": "0" * 32},
         }
-        for metric in ("top1", "mean_per_class"):
+        for metric in (entry["metric"] for entry in headlines(cell.record)):
             identity = f"{cell.dataset}/{cell.method}/{cell.protocol}/{metric}"
             entries.setdefault(identity, {"cells": []})["cells"].append(made)
     return entries

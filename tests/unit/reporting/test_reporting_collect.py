@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from sslbench.core import per_sample
 from sslbench.core.errors import UserError
-from sslbench.reporting.collect import collect, expected_cells, headlines, layers
+from sslbench.reporting.collect import collect, expected_cells
+from sslbench.reporting.records import headlines, layers
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -136,6 +139,7 @@ def test_a_file_that_is_no_record_is_refused(project: Project, content: str) -> 
         {"metric": 3},
         {"unit": None},
         {"role": "layer"},
+        {"better": None},
     ],
 )
 def test_a_damaged_measurement_is_refused(project: Project, change: dict[str, object]) -> None:
@@ -162,3 +166,69 @@ def test_seeds_that_disagree_on_what_was_measured_are_refused(project: Project) 
     content = json.loads((project.root / PROBE).read_text())
     project.edit(PROBE, measurements=content["measurements"][:1])
     assert f"{PROBE}: measures ['top1']" in refusal(project)
+
+
+def test_records_of_one_column_must_be_of_one_version(project: Project) -> None:
+    project.edit(PROBE, protocol={"name": "linear", "version": 2})
+    message = refusal(project)
+    assert message.startswith(f"{PROBE}: comes from linear v2, but metrics/digits/linear/")
+    assert "comes from linear v1; run `dvc repro`" in message
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [None, {"name": "knn", "version": 1}, {"name": "linear"}, {"name": "linear", "version": "1"}],
+)
+def test_a_record_of_another_protocol_is_damaged(project: Project, protocol: object) -> None:
+    project.edit(PROBE, protocol=protocol)
+    assert f"{PROBE}: damaged cell: its protocol is not linear with a version" in refusal(project)
+
+
+def samples(values: list[bool], metric: str = "top1") -> dict[str, Any]:
+    return per_sample.encode(metric, np.array(values))
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        (samples([True] * 3), "the mean of its results of samples is not top1"),
+        (samples([]), "is not top1"),
+        (samples([True], "loss"), "is not loss"),
+        ({"metric": "top1", "n": 4, "encoding": "bits", "values": ""}, "not readable"),
+        ({"metric": "top1", "n": 1, "encoding": "bits", "values": "AA", "x": 1}, "not readable"),
+        ("bits", "not readable"),
+    ],
+)
+def test_damaged_results_of_samples_are_refused(make_project: Any, kept: Any, says: str) -> None:
+    project = make_project(probes=["mlp"])
+    project.edit("metrics/digits/mlp/byol/seed1.json", per_sample=kept)
+    message = refusal(project)
+    assert message.startswith("metrics/digits/mlp/byol/seed1.json: damaged cell")
+    assert says in message
+
+
+def test_other_test_samples_are_refused(make_project: Any) -> None:
+    path = "metrics/digits/mlp/byol/seed1.json"
+    project = make_project(probes=["mlp"])
+    content = json.loads((project.root / path).read_text())
+    measured = [{**content["measurements"][0], "value": 0.5}]
+    project.edit(path, measurements=measured, per_sample=samples([True, False]))
+    assert "keeps 2 results of top1, but metrics/digits/mlp/" in refusal(project)
+    project.edit(path, measurements=measured, per_sample=None)
+    assert "keeps no results of samples, but" in refusal(project)
+
+
+@pytest.mark.parametrize(
+    ("draws", "says"),
+    [
+        ([0.1, 0.2, 0.1, 0.1, 0.1], "the mean of its draws is not top1"),
+        ([0.1, None], "its draws are not numbers"),
+        (0.5, "its draws are not numbers"),
+    ],
+)
+def test_damaged_draws_are_refused(make_project: Any, draws: Any, says: str) -> None:
+    path = "metrics/digits/lowshot/byol/seed1.json"
+    project = make_project(probes=["lowshot"])
+    content = json.loads((project.root / path).read_text())
+    project.edit(path, measurements=[{**content["measurements"][0], "detail": {"draws": draws}}])
+    assert f"{path}: damaged cell: {says}" in refusal(project)

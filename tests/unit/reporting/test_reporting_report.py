@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sslbench.core.errors import UserError
+from sslbench.evaluation.statistics.blocks import AverageRanks
+from sslbench.evaluation.statistics.components import variance_components
+from sslbench.reporting.across import block_scores
+from sslbench.reporting.critical_difference import critical_difference_panel
+from sslbench.reporting.csv_file import read_csv
 from sslbench.reporting.figures import _short, curve_panels
 from sslbench.reporting.layers import layer_rows
-from sslbench.reporting.leaderboard import (
-    above_floor,
-    is_best,
-    leaderboard_text,
-    show_spread,
-)
-from sslbench.reporting.tables import Number, numbers, read_csv
+from sslbench.reporting.leaderboard import above_floor, is_best, show, show_spread
+from sslbench.reporting.tables import Number
+from sslbench.reporting.terminal import leaderboard_text
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -32,7 +33,7 @@ REFERENCES = {
 }
 HEADER = (
     "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
-    "reference,reference_source,fingerprints,labels"
+    "reference,reference_source,fingerprints,labels,protocol_version,better"
 )
 VOID = {"meta", "wbr"}
 
@@ -110,26 +111,16 @@ def test_rank_groups_are_made_within_a_column(project: Project) -> None:
     assert {n.method for n in column if n.rank_group == 1} == {"supervised"}
 
 
-def test_one_seed_has_a_wilson_interval(make_project: Any) -> None:
-    project = make_project(seeds=[0])
+def test_one_seed_has_an_interval_over_samples_where_they_were_kept(make_project: Any) -> None:
+    project = make_project(seeds=[0], probes=["mlp", "knn"], transfers=[])
     report = project.report("report", REFERENCES)
-    made = project.numbers()
-    assert {number.interval for number in made} == {"95 % Wilson over 2000 samples"}
+    made = {number.protocol: number for number in project.numbers()}
+    assert made["mlp"].interval == "95 % Wilson over 400 samples"
+    assert re.fullmatch(r"\[\d+\.\d, \d+\.\d\]", show_spread(made["mlp"]))
+    assert (made["knn"].interval, show_spread(made["knn"])) == ("none", "")
     assert {number.rank_group for number in read_csv(report / "numbers.csv")} == {None}
     assert "**" not in (report / "leaderboard.md").read_text()
-    assert re.fullmatch(r"\[\d+\.\d, \d+\.\d\]", show_spread(made[0]))
-    assert "95 % Wilson over 2000 samples" in (report / "index.html").read_text()
-
-
-def test_a_number_without_interval_shows_none(make_project: Any) -> None:
-    project = make_project(seeds=[0])
-    made = numbers(
-        project.collect(),
-        lambda values, n: (None, None, "none"),
-        lambda values: dict.fromkeys(values, 1),
-        {},
-    )
-    assert show_spread(made[0]) == ""
+    assert "95 % Wilson over 400 samples" in (report / "index.html").read_text()
 
 
 def test_layers_stand_beside_the_untrained_backbone_of_the_same_layers(project: Project) -> None:
@@ -218,6 +209,7 @@ def test_figures_are_sound_and_old_ones_go(project: Project, report: Path) -> No
         "forest_digits.svg",
         "layers_scenes.svg",
         "layers_digits.svg",
+        "critical_difference.svg",
     }
     for name in names:
         assert "nan" not in (report / "figures" / name).read_text()
@@ -311,3 +303,134 @@ def test_an_arrow_says_that_the_interval_lies_above_the_untrained_networks(
     assert not above_floor([replace(n, low=None) for n in numbers], rows)
     markdown = (project.report("report", REFERENCES) / "leaderboard.md").read_text()
     assert re.search(r"\| \*supervised\* \|.* ↑", markdown)
+
+
+def rows_of(report: Path) -> dict[str, dict[str, str]]:
+    with (report / "numbers.csv").open() as handle:
+        return {row["id"]: row for row in csv.DictReader(handle)}
+
+
+def test_versions_stand_in_the_heads_of_columns(project: Project, report: Path) -> None:
+    assert {row["protocol_version"] for row in rows_of(report).values()} == {"1"}
+    assert "| method | knn v1 top1 (%) | linear v1 top1 (%) |" in (
+        report / "leaderboard.md"
+    ).read_text().replace("| finetune v1 top1 (%) |", "|")
+    assert 'scope="col">linear<span class="muted"> v1</span>' in (report / "index.html").read_text()
+    assert "linear v1" in leaderboard_text(read_csv(report / "numbers.csv"))
+
+
+def test_a_lower_is_better_column_is_ranked_and_drawn_the_other_way(make_project: Any) -> None:
+    project = make_project(probes=["pose"], transfers=[])
+    report = project.report("report", {})
+    column = [n for n in project.numbers() if n.dataset == "digits"]
+    best = min((n for n in column if n.method not in BASELINES), key=lambda n: n.value)
+    assert is_best(best, column)
+    floor = next(n for n in column if n.method == "random_init")
+    assert best.rank_group < floor.rank_group
+    text = leaderboard_text(read_csv(report / "numbers.csv"))
+    order = [line.split()[0] for line in text.split("digits\n")[1].splitlines()[3:6]]
+    trained = sorted((n for n in column if n.method not in BASELINES), key=lambda n: n.value)
+    assert order == [n.method for n in trained]
+    assert "distance (px, lower is better)" in text
+
+
+BASELINES = ("random_init", "random_init_vit", "supervised")
+
+
+def test_a_figure_that_only_describes_is_shown_in_its_unit_and_not_ranked(
+    make_project: Any,
+) -> None:
+    project = make_project(probes=["labelfree", "knn"], transfers=[])
+    report = project.report("report", {})
+    found = {n.id: n for n in project.numbers()}
+    rankme = found["digits/byol/labelfree/rankme"]
+    assert (rankme.rank_group, rankme.test) == (None, "none, for no way is better")
+    assert show_spread(rankme).startswith("± ")
+    assert show(rankme.value, rankme.unit) == f"{rankme.value:.1f}"
+    text = (report / "leaderboard.md").read_text()
+    assert "| labelfree v1 rankme (dimensions, not ranked) |" in text
+    assert "alpha" in (report / "index.html").read_text()
+    knn = [n for n in found.values() if n.dataset == "digits" and n.protocol == "knn"]
+    best = max((n for n in knn if n.method not in BASELINES), key=lambda n: n.value)
+    table = leaderboard_text(read_csv(report / "numbers.csv")).split("digits\n")[1]
+    assert table.splitlines()[3].split()[0] == best.method, "ordered by knn, which ranks"
+    scores = block_scores(project.numbers())
+    assert {len(values) for values in scores.values()} == {2 * 3}, "two datasets, knn, three seeds"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.00"), (0.00123, "0.00123"), (-1.5, "-1.50"), (92.04, "92.0"), (1234.0, "1234")],
+)
+def test_a_value_without_percent_has_about_three_digits(value: float, text: str) -> None:
+    assert show(value, "px") == text
+
+
+def test_results_of_samples_reach_the_test_and_the_page_says_so(make_project: Any) -> None:
+    project = make_project(probes=["knn", "mlp"], transfers=[])
+    report = project.report("report", {})
+    said = "Rank groups, knn: made-up test over seeds; mlp: made-up test over seeds and samples."
+    assert said in (report / "leaderboard.md").read_text()
+    assert said in (report / "index.html").read_text()
+
+
+def test_a_wide_board_is_cut_into_parts_with_the_same_methods(make_project: Any) -> None:
+    names = ["knn", "linear", "mlp", "lowshot", "pose", "labelfree", "svm"]
+    report = make_project(probes=names, transfers=[]).report("report", {})
+    page = (report / "index.html").read_text()
+    assert 'aria-label="Leaderboard on digits, part 2 of 2"' in page
+    assert "part 1 of 3" not in page
+    outline(report)
+    rows = leaderboard_text(read_csv(report / "numbers.csv")).splitlines()
+    assert max(map(len, rows[:-4])) <= 80
+
+
+def test_average_ranks_are_drawn_without_floor_and_ceiling(report: Path) -> None:
+    page, picture = (report / "index.html").read_text(), report / "figures/critical_difference.svg"
+    drawn = ET.parse(picture).getroot()
+    texts = [node.text or "" for node in drawn.iter() if node.tag.endswith("text")]
+    for method in ("simclr", "byol", "mae"):
+        assert sum(method in text for text in texts) == 1
+    assert not any(text.endswith(BASELINES) or text.startswith(BASELINES) for text in texts)
+    assert "averaged over 18 blocks" in page
+    assert "## Average ranks" in (report / "leaderboard.md").read_text()
+
+
+def test_average_ranks_are_left_out_and_said_where_there_is_too_little(make_project: Any) -> None:
+    report = make_project(methods=["random_init", "simclr", "byol"]).report("report", {})
+    assert not (report / "figures/critical_difference.svg").exists()
+    assert "Average ranks are left out" in (report / "index.html").read_text()
+    assert "Average ranks are left out" in (report / "leaderboard.md").read_text()
+
+
+def test_bars_join_what_is_not_told_apart() -> None:
+    ranks = AverageRanks({"a": 1.2, "b": 1.8, "c": 3.0}, 9, 0.01, [("a", "b")])
+    panel = critical_difference_panel(ranks)
+    assert panel.body.count('class="clique"') == 1
+    assert panel.label == "Average ranks: a 1.20; b 1.80; c 3.00. Not told apart: a, b"
+    alone = critical_difference_panel(replace(ranks, cliques=[]))
+    assert "clique" not in alone.body
+    assert alone.label.endswith("Not told apart: none")
+
+
+def test_spread_stands_beside_its_number(make_project: Any) -> None:
+    project = make_project(probes=["lowshot"], transfers=[])
+    report = project.report("report", {})
+    draws = [
+        cell.record["measurements"][0]["detail"]["draws"]
+        for cell in project.collect().cells
+        if cell.path.startswith("metrics/digits/lowshot/byol/")
+    ]
+    expected = variance_components(draws)
+    assert expected is not None
+    line = next(
+        text
+        for text in (report / "leaderboard.md").read_text().splitlines()
+        if text.startswith("| digits/byol/lowshot/top1 | 3 x 5 |")
+    )
+    assert line.endswith(f"| {100 * expected.rest:.1f} |")
+    assert "Where the spread comes from" in (report / "index.html").read_text()
+    one = make_project(probes=["lowshot"], transfers=[], seeds=[0])
+    for path in (one.root / "metrics").rglob("seed[12].json"):
+        path.unlink()
+    assert "| n/a | n/a |" in (one.report("one", {}) / "leaderboard.md").read_text()

@@ -1,0 +1,129 @@
+"""What spans columns: average ranks of methods, and where the spread of numbers comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sslbench.reporting.collect import CellRecord, Collected
+from sslbench.reporting.inference import AverageRanks, Components, Inference
+from sslbench.reporting.leaderboard import NONE, competes, goodness, show, show_unit
+from sslbench.reporting.records import draws_of, headlines
+from sslbench.reporting.tables import Number
+
+NO_RANKS = (
+    "Average ranks are left out: they take three blocks (a data set, a protocol, a seed) and three "
+    "methods, floor, ceiling and methods that saw labels aside."
+)
+NEGATIVE = "‡"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadRow:
+    """Where the spread of one number comes from.
+
+    Attributes:
+        metric: the main metric of the protocol.
+        num_draws: draws of labels or probe seeds behind each seed's value.
+    """
+
+    dataset: str
+    protocol: str
+    method: str
+    metric: str
+    unit: str
+    num_seeds: int
+    num_draws: int
+    components: Components
+
+    @property
+    def number_id(self) -> str:
+        """The number whose records hold the draws."""
+        return f"{self.dataset}/{self.method}/{self.protocol}/{self.metric}"
+
+    def shown(self) -> tuple[str, str, str]:
+        """Return the three standard deviations as read by people, in the number's unit."""
+        parts = {"seeds": self.components.seeds, "draws": self.components.draws}
+        texts = (
+            show(value, self.unit) + (f" {NEGATIVE}" if name in self.components.truncated else "")
+            for name, value in parts.items()
+        )
+        seeds, draws = texts
+        return seeds, draws, show(self.components.rest, self.unit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across:
+    """Average ranks (None where there is too little) and spread rows (none without draws)."""
+
+    ranks: AverageRanks | None
+    spread: tuple[SpreadRow, ...]
+
+
+def across(collected: Collected, numbers: Sequence[Number], inference: Inference) -> Across:
+    """Return what spans the columns of a report."""
+    scores = block_scores(numbers)
+    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
+    for cell in collected.cells:
+        groups.setdefault((cell.dataset, cell.protocol, cell.method), []).append(cell)
+    rows = (_spread_row(cells, inference) for cells in groups.values())
+    return Across(
+        ranks=inference.average_ranks(scores) if scores else None,
+        spread=tuple(row for row in rows if row is not None),
+    )
+
+
+def block_scores(numbers: Sequence[Number]) -> Mapping[str, Sequence[float]]:
+    """Return each competing method's scores, one per data set, protocol and seed, higher better.
+
+    Of each protocol the main metric counts; figures that only describe do not.
+    """
+    scores: dict[str, list[float]] = {}
+    for number in sorted(numbers, key=lambda n: (n.dataset, n.protocol)):
+        if number.is_main and number.better != "neither" and competes(number):
+            sign = 1.0 if goodness(number) == number.value else -1.0
+            scores.setdefault(number.method, []).extend(sign * value for value in number.values)
+    return scores
+
+
+def _spread_row(cells: Sequence[CellRecord], inference: Inference) -> SpreadRow | None:
+    draws = [draws_of(cell.record) for cell in cells]
+    components = inference.components(draws) if all(draws) else None
+    if components is None:
+        return None
+    main = headlines(cells[0].record)[0]
+    return SpreadRow(
+        dataset=cells[0].dataset,
+        protocol=cells[0].protocol,
+        method=cells[0].method,
+        metric=str(main["metric"]),
+        unit=str(main["unit"]),
+        num_seeds=len(cells),
+        num_draws=len(draws[0]),
+        components=components,
+    )
+
+
+def ranks_text(ranks: AverageRanks) -> str:
+    """Return how a picture of average ranks is to be read, and what it cannot say."""
+    return (
+        f"Rank of each method, averaged over {ranks.num_blocks} blocks (each a data set, a "
+        "protocol, a seed; main metrics), 1 the best. A bar joins methods that are not told apart "
+        "(rank differences with Holm's correction, after Friedman's test that all are alike: "
+        f"p = {ranks.p_value:.2g}). Blocks that share a data set or a run are alike, so "
+        "the test is surer than it should be: a summary; the rank groups of columns are the tests."
+    )
+
+
+def spread_text(rows: Sequence[SpreadRow]) -> str:
+    """Return what the table of spread shows."""
+    units = ", ".join(dict.fromkeys(show_unit(row.unit) for row in rows))
+    marks = {name for row in rows for name in row.components.truncated}
+    note = f" {NEGATIVE}: estimated below 0, shown as 0." if marks else ""
+    alone = any(row.components.seeds is None for row in rows)
+    note += f" {NONE}: one pretraining seed cannot tell." if alone else ""
+    return (
+        f"Standard deviations in {units or 'the metric'}, of a value from one seed and one draw: "
+        "between pretraining seeds; between draws of labels or probe seeds that all seeds share; "
+        f"between draws of one seed, beyond that. By analysis of variance.{note}"
+    )

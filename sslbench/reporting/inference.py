@@ -1,0 +1,83 @@
+"""What a report asks of statistics; the stage fills it in, for reporting imports no evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class Ranking(Protocol):
+    """The rank groups of a column."""
+
+    @property
+    def groups(self) -> Mapping[str, int | None]:
+        """Method -> rank group, 1 the best; None where nothing tells."""
+
+    @property
+    def test(self) -> str:
+        """What told them apart."""
+
+
+class AverageRanks(Protocol):
+    """Ranks of methods over blocks."""
+
+    @property
+    def ranks(self) -> Mapping[str, float]:
+        """Method -> average rank, best first."""
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks."""
+
+    @property
+    def p_value(self) -> float:
+        """Of Friedman's test."""
+
+    @property
+    def cliques(self) -> Sequence[tuple[str, ...]]:
+        """Methods not told apart, largest sets."""
+
+
+class Components(Protocol):
+    """Standard deviations of the parts of a value; None where one seed cannot tell."""
+
+    @property
+    def seeds(self) -> float | None:
+        """Between pretraining seeds."""
+
+    @property
+    def draws(self) -> float | None:
+        """Between draws, in common to all seeds."""
+
+    @property
+    def rest(self) -> float:
+        """Beyond both."""
+
+    @property
+    def truncated(self) -> tuple[str, ...]:
+        """Those whose estimated variance was negative."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """The statistics of one report.
+
+    Attributes:
+        interval: (one value per seed, (num_seeds, num_samples) results or None) -> low, high and
+            the interval's name; low and high are None where none can be given.
+        ranking: (method -> one value per seed, method -> (num_seeds, num_samples) results or
+            None, whether higher is better) -> the column's rank groups.
+        average_ranks: method -> one score per block, higher better -> their ranks, or None where
+            there are too few.
+        components: one row per seed with one value per draw -> components, or None without.
+    """
+
+    interval: Callable[[Sequence[float], np.ndarray | None], tuple[float | None, float | None, str]]
+    ranking: Callable[
+        [Mapping[str, Sequence[float]], Mapping[str, np.ndarray] | None, bool], Ranking
+    ]
+    average_ranks: Callable[[Mapping[str, Sequence[float]]], AverageRanks | None]
+    components: Callable[[Sequence[Sequence[float]]], Components | None]

@@ -1,0 +1,125 @@
+"""leaderboard.md: the leaderboard as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from html import escape
+
+from sslbench.reporting.across import NO_RANKS, Across, SpreadRow, ranks_text, spread_text
+from sslbench.reporting.health import FIGURES, HealthRow, alarm_text, figures_of
+from sslbench.reporting.layers import LayerRow
+from sslbench.reporting.leaderboard import (
+    ABOVE_FLOOR,
+    NONE,
+    above_floor,
+    datasets,
+    heading,
+    is_best,
+    label_mark,
+    legend,
+    main_numbers,
+    protocols,
+    ranked_methods,
+    show,
+    show_spread,
+    show_unit,
+)
+from sslbench.reporting.tables import Number, is_baseline
+
+
+def markdown(
+    numbers: Sequence[Number],
+    layer_rows: Sequence[LayerRow],
+    health_rows: Sequence[HealthRow],
+    across: Across,
+) -> str:
+    """Return leaderboard.md: tables of each dataset, of what spans datasets, and of health."""
+    parts = ["# Leaderboard", ""]
+    for dataset in datasets(numbers):
+        main = main_numbers(numbers, dataset)
+        rows = [row for row in layer_rows if row.dataset == dataset]
+        table = _md_table(main, above_floor(main, rows))
+        parts += [f"## {_md(dataset)}", "", *table, "", legend(main), ""]
+        parts += _md_layers(rows) if rows else []
+    parts += _md_ranks(across)
+    parts += _md_spread(across.spread) if across.spread else []
+    parts += _md_health(health_rows) if figures_of(health_rows) else []
+    parts += ["Each number with its ancestry: index.html. From a shell: `sslbench trace ID`."]
+    return "\n".join(parts) + "\n"
+
+
+def _md(text: str) -> str:
+    return escape(text, quote=False).replace("|", "\\|")
+
+
+def _md_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _md_rule(columns: int) -> str:
+    return "|---|" + "---:|" * (columns - 1)
+
+
+def _md_table(main: Sequence[Number], above: Collection[str]) -> list[str]:
+    cells = {(number.method, number.protocol): number for number in main}
+    columns = protocols(main)
+    heads = [_md(heading(next(n for n in main if n.protocol == name))) for name in columns]
+    lines = [_md_row(["method", *heads]), _md_rule(len(heads) + 1)]
+    for method in ranked_methods(main):
+        numbers = [cells[method, protocol] for protocol in columns]
+        name = _md_method(method) + label_mark(numbers[0])
+        lines.append(_md_row([name, *(_md_cell(number, main, above) for number in numbers)]))
+    return lines
+
+
+def _md_cell(number: Number, main: Sequence[Number], above: Collection[str]) -> str:
+    text = f"{show(number.value, number.unit)} {show_spread(number)}".strip()
+    text = f"**{text}**" if is_best(number, main) else text
+    return f"{text} {ABOVE_FLOOR}" if number.id in above else text
+
+
+def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
+    lines = [
+        "### Layer by layer",
+        "",
+        _md_row(["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]),
+        _md_rule(8),
+    ]
+    for row in rows:
+        chosen = [row.layer, show(row.value, row.unit), show(row.floor_value, row.unit)]
+        last = [row.last, *(show(value, row.unit) for value in row.at_last)]
+        lines.append(_md_row([_md(text) for text in (row.method, row.protocol, *chosen, *last)]))
+    floors = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
+    note = f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer."
+    return [*lines, "", note, ""]
+
+
+def _md_ranks(across: Across) -> list[str]:
+    title = ["## Average ranks", ""]
+    if across.ranks is None:
+        return [*title, NO_RANKS, ""]
+    rows = [_md_row([_md(name), f"{rank:.2f}"]) for name, rank in across.ranks.ranks.items()]
+    cliques = "; ".join(_md(", ".join(clique)) for clique in across.ranks.cliques) or "none"
+    note = f"{ranks_text(across.ranks)} Not told apart: {cliques}."
+    return [*title, _md_row(["method", "average rank"]), _md_rule(2), *rows, "", note, ""]
+
+
+def _md_spread(rows: Sequence[SpreadRow]) -> list[str]:
+    heads = ["number", "seeds x draws", "between seeds", "between draws", "rest"]
+    lines = [_md_row(heads), _md_rule(len(heads))]
+    for row in rows:
+        size = f"{row.num_seeds} x {row.num_draws}"
+        lines.append(_md_row([_md(row.number_id), size, *row.shown()]))
+    return ["## Where the spread comes from", "", *lines, "", spread_text(rows), ""]
+
+
+def _md_health(rows: Sequence[HealthRow]) -> list[str]:
+    names = figures_of(rows)
+    lines = [_md_row(["method", *(FIGURES[name] for name in names)]), _md_rule(len(names) + 1)]
+    lines += [_md_row([_md_method(row.method), *map(row.show, names)]) for row in rows]
+    note = f"Of pretraining, mean over seeds at the last epoch. {alarm_text(names)}"
+    return ["## Health against collapse", "", *lines, "", note, ""]
+
+
+def _md_method(method: str) -> str:
+    return f"*{_md(method)}*" if is_baseline(method) else _md(method)

@@ -1,0 +1,122 @@
+"""What a cell's record holds, and when it is sound (docs/protocols.md has the format)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sslbench.core import per_sample
+
+PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
+_WAYS = ("higher", "lower", "neither")
+_ROUNDING = 1e-5  # of a mean over samples that were stored as float32
+
+
+def headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the measurements that are results; the first is the protocol's main one."""
+    return _of_role(record, "headline")
+
+
+def layers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the measurements of single layers."""
+    return _of_role(record, "layer")
+
+
+def _of_role(record: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in record["measurements"] if entry.get("role", "headline") == role]
+
+
+def samples_of(record: Mapping[str, Any], metric: str) -> np.ndarray | None:
+    """Return (num_samples,) results whose mean is the metric's value, or None if not kept."""
+    kept = record["per_sample"]
+    return per_sample.decode(kept) if kept and kept["metric"] == metric else None
+
+
+def draws_of(record: Mapping[str, Any]) -> Sequence[float]:
+    """Return the values whose mean the main headline is, one per draw; empty without draws."""
+    found: Sequence[float] = headlines(record)[0].get("detail", {}).get("draws", ())
+    return found
+
+
+def columns_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all records of one protocol on one data set have in common, verb -> object.
+
+    Two numbers share a column only if all of it is equal.
+    """
+    kept = record["per_sample"]
+    return {
+        "measures": [str(entry["metric"]) for entry in headlines(record)],
+        "gives": [f"{entry['unit']}, better {entry['better']}" for entry in headlines(record)],
+        "comes from": f"{record['protocol']['name']} v{record['protocol']['version']}",
+        "keeps": f"{kept['n']} results of {kept['metric']}" if kept else "no results of samples",
+        "is the mean of": f"{len(draws_of(record)) or 1} draws",
+    }
+
+
+def fault(protocol: str, record: Mapping[str, Any]) -> str:
+    """Return what is wrong with a record's content, or nothing."""
+    if protocol == PRETRAIN:
+        return _history_fault(record.get("history"))
+    if protocol in (PREPARE, EXTRACT):
+        return ""
+    entries = record.get("measurements")
+    if not isinstance(entries, list) or not all(_is_measurement(entry) for entry in entries):
+        return "a measurement lacks a metric, a unit, a finite value or which way is better"
+    names = [str(entry["metric"]) for entry in headlines(record)]
+    if not names or len(set(names)) < len(names):
+        return "no headline measurement, or two of one metric"
+    if not _is_made_by(protocol, record.get("protocol")):
+        return f"its protocol is not {protocol} with a version"
+    return _mean_fault(record)
+
+
+def _is_measurement(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    named = isinstance(entry.get("metric"), str) and isinstance(entry.get("unit"), str)
+    return named and _is_finite(entry.get("value")) and entry.get("better") in _WAYS
+
+
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _is_made_by(protocol: str, maker: Any) -> bool:
+    named = isinstance(maker, dict) and maker.get("name") == protocol
+    return named and isinstance(maker.get("version"), int)
+
+
+def _mean_fault(record: Mapping[str, Any]) -> str:
+    """Return which of the parts that a value is the mean of do not make it up."""
+    main = headlines(record)[0]
+    draws = draws_of(record)
+    if not isinstance(draws, list | tuple) or not all(map(_is_finite, draws)):
+        return "its draws are not numbers"
+    if draws and not _is_mean(draws, main["value"]):
+        return f"the mean of its draws is not {main['metric']}"
+    if (kept := record.get("per_sample")) is None:
+        return ""
+    values = {entry["metric"]: entry["value"] for entry in headlines(record)}
+    try:
+        metric, samples = kept["metric"], per_sample.decode(kept)
+    except (TypeError, KeyError, ValueError) as error:
+        return f"its results of samples are not readable ({error})"
+    if metric not in values or not len(samples) or not _is_mean(samples, values[metric]):
+        return f"the mean of its results of samples is not {metric}"
+    return ""
+
+
+def _is_mean(parts: Sequence[float] | np.ndarray, value: float) -> bool:
+    return abs(float(np.mean(parts, dtype=np.float64)) - value) <= _ROUNDING * max(1.0, abs(value))
+
+
+def _history_fault(history: Any) -> str:
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        return "no history in it"
+    if any(not isinstance(entry.get("epoch"), int) for entry in history):
+        return "an entry of the history lacks its epoch"
+    return ""

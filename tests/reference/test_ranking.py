@@ -1,0 +1,141 @@
+"""Rank groups, Holm's correction, average ranks: against scipy, by hand, by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sslbench.evaluation.statistics.blocks import _ranks, average_ranks, friedman
+from sslbench.evaluation.statistics.ranking import holm, rank_groups
+
+
+def test_holm_by_hand():
+    # sorted .01 .02 .03 .04 times 4 3 2 1, then made monotone
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def runs(means, spread=0.001, num_seeds=5):
+    rng = np.random.default_rng(4)
+    shared = rng.normal(0, 0.05, num_seeds)  # seeds shift all methods alike: pairing removes it
+    return {name: mean + shared + rng.normal(0, spread, num_seeds) for name, mean in means.items()}
+
+
+def groups(values, samples=None, *, higher_is_better=True):
+    return rank_groups(values, samples, alpha=0.05, higher_is_better=higher_is_better)
+
+
+def test_rank_groups_tell_apart_what_pairing_can_tell_apart():
+    values = runs({"best": 0.9, "same": 0.9, "worse": 0.85, "worst": 0.2})
+    found = groups(values)
+    assert found.groups == {"best": 1, "same": 1, "worse": 2, "worst": 3}
+    assert found.test == "paired t test over 5 seeds, on these test samples"
+    turned = groups(values, higher_is_better=False).groups
+    assert turned == {"worst": 1, "worse": 2, "best": 3, "same": 3}
+
+
+def right(rng, shares, num_seeds, num_samples=800, seed_effect=0.0):
+    """Methods that are right on a share of samples, mostly the same ones."""
+    ability = rng.uniform(size=num_samples)
+    found = {}
+    for name, share in shares.items():
+        own = ability + rng.normal(0, 0.1, size=num_samples)
+        noise = rng.normal(0, 0.1, size=(num_seeds, num_samples))
+        found[name] = own + noise < share + seed_effect * rng.normal(size=(num_seeds, 1))
+    return found
+
+
+def means(samples):
+    return {name: array.mean(axis=1).tolist() for name, array in samples.items()}
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_samples_tell_methods_apart_with_one_seed_or_several(num_seeds):
+    shares = {"a": 0.7, "b": 0.7, "c": 0.5, "d": 0.3}
+    samples = right(np.random.default_rng(1), shares, num_seeds)
+    found = groups(means(samples), samples)
+    assert found.groups == {"a": 1, "b": 1, "c": 2, "d": 3}
+    said = {
+        1: "McNemar's test over 800 test samples, of these very runs and not of other seeds",
+        3: "paired test over 3 seeds and 800 test samples",
+    }
+    assert found.test == said[num_seeds]
+
+
+def test_one_seed_of_numbers_is_tested_over_samples():
+    samples = {"a": np.linspace(0, 1, 60)[None], "b": np.linspace(0, 1, 60)[None] - 0.1}
+    samples["c"] = samples["b"] + np.random.default_rng(0).normal(0, 0.2, size=60)
+    found = groups(means(samples), samples)
+    assert found.test.startswith("paired t test over 60 test samples, of these very runs")
+    assert found.groups == {"a": 1, "b": 2, "c": 2}
+
+
+def test_nothing_is_told_apart_without_seeds_or_samples():
+    found = groups({"a": [0.9], "b": [0.1]})
+    assert found.groups == {"a": None, "b": None}
+    assert found.test == "no test: one seed, and no results of single samples"
+    one = {"a": np.ones((1, 1)), "b": np.zeros((1, 1))}
+    assert groups({"a": [1.0], "b": [0.0]}, one).groups == {"a": None, "b": None}
+    assert groups({}).groups == {}
+
+
+def test_equal_methods_are_seldom_split():
+    rng = np.random.default_rng(5)
+    found = [
+        groups({name: rng.normal(size=4) for name in "abcde"}).groups.values() for _ in range(300)
+    ]
+    assert np.mean([max(one) > 1 for one in found]) <= 0.075  # 5 %, and the error of 300 runs
+
+
+@pytest.mark.parametrize("seed_effect", [0.0, 0.03, 0.1])
+def test_equal_methods_are_seldom_split_by_seeds_and_samples(seed_effect):
+    rng = np.random.default_rng(6)
+    split = 0
+    for _ in range(400):
+        samples = right(rng, dict.fromkeys("abcde", 0.6), 3, 300, seed_effect)
+        split += max(groups(means(samples), samples).groups.values()) > 1
+    assert split / 400 <= 0.07
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_average_ranks_and_friedman_are_scipys(seed):
+    rng = np.random.default_rng(seed)
+    table = rng.integers(0, 6, size=(9, 5)) + 0.0 if seed % 2 else rng.normal(size=(9, 5))
+    expected = stats.rankdata(-table, axis=1)
+    assert np.array([_ranks(row) for row in table]) == pytest.approx(expected)
+    assert friedman(expected) == pytest.approx(stats.friedmanchisquare(*table.T).pvalue)
+    names = "abcde"
+    found = average_ranks(dict(zip(names, table.T, strict=True)), 0.05)
+    assert found.ranks == pytest.approx(dict(zip(names, expected.mean(axis=0), strict=True)))
+    assert list(found.ranks.values()) == sorted(found.ranks.values())
+    assert found.num_blocks == 9
+
+
+def test_all_equal_is_one_clique():
+    found = average_ranks({name: [0.5, 0.4, 0.3] for name in "abc"}, 0.05)
+    assert found.p_value == 1.0
+    assert found.ranks == {"a": 2.0, "b": 2.0, "c": 2.0}
+    assert found.cliques == [("a", "b", "c")]
+
+
+def test_too_few_blocks_or_methods_give_no_picture():
+    assert average_ranks({name: [0.5, 0.4] for name in "abc"}, 0.05) is None
+    assert average_ranks({name: [0.5, 0.4, 0.3] for name in "ab"}, 0.05) is None
+    assert average_ranks({}, 0.05) is None
+
+
+def test_cliques_are_maximal_and_may_overlap():
+    """Five methods in one fixed order on 20 blocks: neighbours alone are not told apart."""
+    scores = {name: np.full(20, -float(place)) for place, name in enumerate("abcde")}
+    found = average_ranks(scores, 0.05)
+    # A step of one rank has z = 1 / sqrt(5 6 / 120) = 2: with Holm over ten pairs not enough.
+    assert found.cliques == [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e")]
+    apart = average_ranks({name: np.repeat(row, 20) for name, row in scores.items()}, 0.05)
+    assert apart.cliques == []
+
+
+def test_methods_that_are_alike_are_seldom_told_apart():
+    rng = np.random.default_rng(6)
+    tables = rng.normal(size=(600, 4, 12))
+    found = [average_ranks(dict(zip("abcd", table, strict=True)), 0.05) for table in tables]
+    assert np.mean([one.cliques != [tuple(one.ranks)] for one in found]) <= 0.07
