@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from sslbench.data.splits import Item
 from sslbench.data.store import Column, decoding
 from sslbench.data.store.instances import Instances, to_bytes
 
-# Boxes that move by less were rounded, not clipped.
-_ROUNDING = 0.0051
+# Pixels. A box that moves by less was rounded (by its annotator or here), and is not counted.
+_ROUNDING = 0.1
 
 
 class BadAnnotationError(ValueError):
@@ -74,9 +75,7 @@ def refuse_selection(*, has_val: bool, val_fraction: float, limit: int | None) -
     """
     splits.refuse_fractions(val_fraction, 0.0)
     if has_val == (val_fraction > 0):
-        raise ValueError(
-            "name a val split, or set val_fraction above 0, and not both"
-        )
+        raise ValueError("name a val split, or set val_fraction above 0, and not both")
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, found {limit}")
 
@@ -131,7 +130,7 @@ def batches(
     """
     clipping = _Clipping()
     for batch in reading.file_batches(items, None, on_bad, skipped):
-        rows, said = [], []
+        kept, said = [], []
         for row, name in enumerate(batch.ids):
             try:
                 annotation = annotate(name)
@@ -139,10 +138,10 @@ def batches(
             except BadAnnotationError as error:
                 reading.report_bad(name, str(error), on_bad, skipped)
             else:
-                rows.append(row)
-                said.append(clipping.apply(annotation))
-        if rows:
-            yield replace(batch.take(rows), columns=_columns(said, num_classes))
+                kept.append(row)
+                said.append(_values(clipping.apply(annotation), num_classes))
+        if kept:
+            yield replace(batch.take(kept), columns=_columns(said))
     skipped += [{"id": split, "reason": reason} for reason in clipping.report()]
 
 
@@ -155,19 +154,21 @@ def _check_size(annotation: Annotation, content: bytes) -> None:
         )
 
 
-def _columns(said: Sequence[Annotation], num_classes: int) -> dict[str, Column]:
-    columns: dict[str, Column] = {
-        "targets": np.stack([targets(a.labels, a.is_difficult, num_classes) for a in said]),
-        "instances": [_text(annotation) for annotation in said],
-    }
-    maps = [annotation.semantic for annotation in said if annotation.semantic is not None]
-    return columns | {"semantic": maps} if maps else columns
-
-
-def _text(said: Annotation) -> bytes:
+def _values(said: Annotation, num_classes: int) -> dict[str, Any]:
+    """Return an image's values of each column: bytes at once, since unpacked masks are large."""
     boxes = said.boxes.astype(np.float32)
     found = Instances(boxes, said.labels, said.masks, said.is_crowd, said.is_difficult)
-    return to_bytes(found, said.height, said.width)
+    values: dict[str, Any] = {
+        "targets": targets(said.labels, said.is_difficult, num_classes),
+        "instances": to_bytes(found, said.height, said.width),
+    }
+    return values if said.semantic is None else values | {"semantic": said.semantic}
+
+
+def _columns(said: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    columns: dict[str, Column] = {name: [row[name] for row in said] for name in said[0]}
+    columns["targets"] = np.stack([row["targets"] for row in said])
+    return columns
 
 
 class _Clipping:

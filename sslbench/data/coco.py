@@ -188,14 +188,14 @@ def _loaded(path: Path) -> Any:
         mend = "set data.<dataset>.root and the path of annotations"
         what = f"annotations cannot be read ({error.strerror})"
         raise UserError(what, where=str(path), mend=mend) from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"not JSON ({error})", where=str(path), mend=_MEND) from None
 
 
 def _compact(entry: dict[str, Any]) -> dict[str, Any]:
     """Keep a polygon as an array: 8 bytes a number, where a list takes 32."""
     polygons = entry.get("segmentation")
-    if isinstance(polygons, list):
+    if isinstance(polygons, list) and all(isinstance(polygon, list) for polygon in polygons):
         entry["segmentation"] = [array("d", polygon) for polygon in polygons]
     return entry
 
@@ -218,23 +218,35 @@ def _check_object(entry: Mapping[str, Any], categories: Mapping[int, str]) -> No
 
 
 def _masks(objects: list[dict[str, Any]], height: int, width: int) -> np.ndarray:
-    masks = [_mask(entry["segmentation"], height, width) for entry in objects]
+    masks = [_mask(entry, height, width) for entry in objects]
     return np.stack(masks) if masks else np.zeros((0, height, width), bool)
 
 
-def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Return a mask (height, width) bool of polygons or of run lengths."""
+def _mask(entry: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """Return the mask (height, width) bool of polygons or of run lengths."""
+    try:
+        drawn = _drawn(entry["segmentation"], height, width)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadAnnotationError(f"mask of object {entry.get('id')}: {error}") from None
+    return drawn.astype(bool)
+
+
+def _drawn(segmentation: Any, height: int, width: int) -> np.ndarray:
     from pycocotools import mask as coco
 
     if isinstance(segmentation, list):
         polygons = [polygon.tolist() for polygon in segmentation if len(polygon) >= _SHORTEST]
         if not polygons:
-            return np.zeros((height, width), bool)
+            return np.zeros((height, width), np.uint8)
         coded = coco.merge(coco.frPyObjects(polygons, height, width))
-    else:
-        if list(segmentation.get("size", ())) != [height, width]:
-            raise BadAnnotationError("run lengths of a mask of another size")
-        coded = segmentation
-        if isinstance(segmentation["counts"], list):
-            coded = coco.frPyObjects(segmentation, height, width)
-    return np.asarray(coco.decode(coded), dtype=bool)
+        return np.asarray(coco.decode(coded))
+    if list(segmentation["size"]) != [height, width]:
+        raise ValueError(f"size {segmentation['size']} and not {[height, width]}")
+    coded = segmentation
+    if isinstance(segmentation["counts"], list):
+        coded = coco.frPyObjects(segmentation, height, width)
+    drawn = np.asarray(coco.decode(coded))
+    # Where run lengths end too soon, pycocotools leaves the rest of the mask as it finds it.
+    if int(coco.area(coded)) != int(drawn.sum()):
+        raise ValueError("run lengths do not fill the image")
+    return drawn
