@@ -14,7 +14,7 @@ import numpy as np
 from sslbench.core import artifacts, params
 from sslbench.core.errors import UserError
 from sslbench.data import duplicates
-from sslbench.data.batch import Source
+from sslbench.data.batch import Batch, Source
 from sslbench.data.store import DatasetInfo, split_path, split_writer, write_info
 
 # The module of each kind, which holds `Params` and `open_source`.
@@ -25,6 +25,8 @@ KINDS = {
     "digits": "digits",
     "folder": "folder",
     "torchvision": "torchvision_sets",
+    "voc": "voc",
+    "coco": "coco",
 }
 
 
@@ -60,12 +62,10 @@ class _Written:
     def __init__(self) -> None:
         self.ledger = duplicates.Ledger()
         self.statistics = _Statistics()
-        self.labels: dict[str, Counter[int]] = {}
+        self.counts: Counter[str] = Counter()
+        self.class_counts: dict[str, Counter[int]] = {}
+        self.has_several_labels = False
         self.sha256: dict[str, str] = {}
-
-    def counts(self) -> dict[str, int]:
-        """Return images per split."""
-        return {split: self.labels[split].total() for split in artifacts.SPLITS}
 
 
 def prepare(name: str, values: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -114,16 +114,27 @@ def _clear(out: Path) -> None:
 
 def _write_split(source: Source, split: str, out: Path, written: _Written) -> None:
     side = source.image_size
-    labels = written.labels.setdefault(split, Counter())
+    class_counts = written.class_counts.setdefault(split, Counter())
     shape = None if side is None else (side, side, 3)
     with split_writer(split_path(out, split), shape) as writer:
         for batch in source.batches(split):
             kept = written.ledger.keep(split, batch)
             writer.append(kept.images, kept.labels, kept.ids, **kept.columns)
-            labels.update(kept.labels.tolist())
+            written.counts[split] += len(kept.ids)
+            written.has_several_labels |= "targets" in kept.columns
+            class_counts.update(_classes_of(kept))
             if split == "train":
                 written.statistics.update(_pixels(kept.images, kept.previews))
     written.sha256[split] = writer.sha256
+
+
+def _classes_of(batch: Batch) -> list[int]:
+    """Return the classes of a batch's images, each as often as there are images of it."""
+    if "targets" not in batch.columns:
+        labels: list[int] = batch.labels.tolist()
+        return labels
+    present: list[int] = np.nonzero(np.asarray(batch.columns["targets"]) == 1)[1].tolist()
+    return present
 
 
 def _pixels(images: Any, previews: np.ndarray | None) -> np.ndarray:
@@ -131,16 +142,19 @@ def _pixels(images: Any, previews: np.ndarray | None) -> np.ndarray:
 
 
 def _check(name: str, source: Source, written: _Written) -> None:
-    """Refuse an empty train split, or classes that some split lacks for training."""
+    """Refuse an empty train split, or a class that it lacks; list classes that others lack.
+
+    Where images have several labels, such as COCO's 80, a small part may well lack a class.
+    """
     where = f"data.{name}"
-    if not written.labels["train"].total():
+    if not written.counts["train"]:
         raise UserError("no images are left for the train split", where=where, mend="add images")
     for label, text in enumerate(source.classes):
-        if not written.labels["train"][label]:
+        if not written.class_counts["train"][label] and not written.has_several_labels:
             what = f"class {text!r} has no image in the train split"
             raise UserError(what, where=where, mend="add images or remove the class")
-        for split in ("val", "test"):
-            if not written.labels[split][label]:
+        for split in artifacts.SPLITS:
+            if not written.class_counts[split][label]:
                 reason = f"class has no image in the {split} split"
                 source.skipped.append({"id": text, "reason": reason})
 
@@ -151,7 +165,7 @@ def _info(name: str, kind: str, source: Source, written: _Written) -> DatasetInf
         name=name,
         kind=kind,
         classes=source.classes,
-        counts=written.counts(),
+        counts={split: written.counts[split] for split in artifacts.SPLITS},
         image_size=source.image_size,
         channels=3,
         mean=mean,

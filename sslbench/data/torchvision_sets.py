@@ -5,12 +5,14 @@ Only the lists of files and labels come from torchvision; images are read and ch
 set in memory (at most 2.7 GB, STL-10's unlabelled part).
 
 Metrics: the measure that Chen et al. 2020 (https://arxiv.org/abs/2002.05709, appendix B.8) report.
+Of that paper's twelve sets Birdsnap is no set of torchvision (use kind `folder`), and VOC2007 has
+several labels an image (kind `voc`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sslbench.core.errors import UserError
-from sslbench.data import reading, splits
+from sslbench.data import published_splits, reading, splits
 from sslbench.data.batch import Batch, Source
 from sslbench.data.store import decoding
 
@@ -66,10 +68,11 @@ SETS = {
     "fgvc_aircraft": _Set("FGVCAircraft", _THREE, "loader", "mean_per_class"),
     "caltech101": _Set("Caltech101", _NO_OFFICIAL, "caltech", "mean_per_class"),
     "sun397": _Set("SUN397", _NO_OFFICIAL, "loader", "top1"),
+    "stanford_cars": _Set("StanfordCars", _by_split(train="train", test="test"), "loader", "top1"),
 }
 _UNLABELLED = _Set("STL10", _by_split(train="unlabeled"), "arrays", "top1")
-# Sets that the papers use and torchvision cannot fetch (any more).
-_BY_HAND = ("stanford_cars", "birdsnap")
+# A set that the papers use and torchvision does not know.
+_BY_HAND = ("birdsnap",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,8 @@ class Params:
         seed: of the parts held out and of the limit's choice.
         limit_per_class: most images of a class in each split; null for no limit.
         val_fraction: share of train held out for val where the set has no official one.
-        test_fraction: the same for test (Caltech-101, SUN397); not used elsewhere.
+        test_fraction: of Caltech-101 and SUN397 only: the same for test; 0 takes the split of
+            the literature (`published_splits.py`).
         unlabelled: STL-10 only: its unlabelled part as train, without classes.
         on_bad_image: "error" stops at the first unreadable file, "skip" lists it.
     """
@@ -141,6 +145,7 @@ def open_source(params: Params) -> Source:
     for name, part in parts.items():
         if part.classes != classes:
             raise UserError(f"classes of {name} are not those of train", where=_where(params))
+    parts, rule = _published(parts, params)
     chosen = _split(parts, classes, params)
     pixels = {name: part.pixels for name, part in parts.items()}
     skipped: reading.Skipped = []
@@ -155,11 +160,20 @@ def open_source(params: Params) -> Source:
         classes=classes,
         image_size=_image_size(parts["train"].pixels, params.size),
         source=f"torchvision.datasets.{entry.constructor}",
-        split_rule=f"official: {', '.join(parts)}; the rest by {splits.RULE}, seed {params.seed}",
+        split_rule=f"{rule}; the rest by {splits.RULE}, seed {params.seed}",
         batches=batches,
         skipped=skipped,
         metric=entry.metric,
     )
+
+
+def _published(parts: dict[str, _Part], params: Params) -> tuple[dict[str, _Part], str]:
+    """Return the parts, split as in the literature where torchvision has one part; the rule."""
+    if params.name not in published_splits.SETS or params.test_fraction:
+        return parts, f"official: {', '.join(parts)}"
+    whole, root = parts["train"], Path(params.root).expanduser()
+    made, rule = published_splits.SETS[params.name](whole.items, root, params.seed)
+    return {name: replace(whole, items=items) for name, items in made.items()}, rule
 
 
 def _where(params: Params) -> str:
@@ -206,12 +220,15 @@ def _list_pets(made: Any) -> _Listing:
 
 
 def _list_caltech(made: Any) -> _Listing:
-    """List Caltech-101, which has no `loader`: its files are numbered from 1."""
+    """List Caltech-101 with its background class, which the papers count and torchvision drops."""
     folder = Path(made.root) / "101_ObjectCategories"
-    names = [made.categories[label] for label in made.y]
-    numbers = zip(names, made.index, strict=True)
-    paths = [folder / name / f"image_{number:04d}.jpg" for name, number in numbers]
-    return made.categories, list(zip(paths, made.y, strict=True))
+    names = sorted([*made.categories, "BACKGROUND_Google"])
+    pairs = [
+        (path, label)
+        for label, name in enumerate(names)
+        for path in sorted((folder / name).glob("image_*.jpg"))
+    ]
+    return names, pairs
 
 
 _LISTERS: dict[str, Callable[[Any], _Listing]] = {

@@ -9,7 +9,7 @@ Columns: image (fixed-size binary H*W*C uint8, or encoded file bytes as large bi
     targets    (classes,) int8, of a set whose images have several labels: 1 there, 0 not, -1 unsaid
     instances  JSON: the objects of an image (`store.instances`)
     boxes      (4,) float32 x0, y0, x1, y1 and `mask` (H, W) uint8: the one object of a scene
-    semantic   PNG of class indices, 255 where nothing is said
+    semantic   PNG of numbers: 0 background, c + 1 for class c, 255 where nothing is said
     clip, frame, object_map    int64, int64, PNG of object numbers (`store.clips`)
     keypoints  (3 K,) float32: x, y in pixels and 1 where visible, of K points
 """
@@ -61,7 +61,7 @@ class DatasetInfo:
 
     Attributes:
         name: the data set's id.
-        kind: of `prepare.KINDS`, such as scenes or folder.
+        kind: one of `prepare.KINDS`, such as scenes or folder.
         classes: class names in label order; empty where unlabelled.
         counts: images per split.
         image_size: side in pixels of the raw square images; None where encoded.
@@ -73,7 +73,8 @@ class DatasetInfo:
         sha256: content hash per split.
         duplicates: exact copies found, dropped and kept.
         skipped: what was left out, and why.
-        metric: the measure the literature reports for this set: top1 or mean_per_class.
+        metric: the measure the literature reports for this set: top1 or mean_per_class, and where
+            images have several labels map_11point or map_area.
     """
 
     name: str

@@ -12,13 +12,15 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 # Formats whose decoders may run; PIL's others (EPS calls a program) are refused.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 # PIL's own warning threshold: a quarter of a GiB of 24-bit pixels.
 MAX_PIXELS = 89_478_485
+# EXIF orientations from this one on exchange width and height.
+_FIRST_TURNED = 5
 # What PIL's decoders raise on damaged input.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError,
@@ -48,6 +50,14 @@ def to_rgb(content: bytes) -> Image.Image:
         raise
     except _DAMAGE as error:
         raise BadImageError(f"not a readable image ({error})") from None
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Return (width, height) in pixels of the upright image, from the header of a sound file."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        width, height = image.size
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        return (height, width) if is_turned else (width, height)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:

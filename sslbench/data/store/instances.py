@@ -97,7 +97,7 @@ def _parsed(text: bytes, where: str) -> Instances:
             is_crowd=np.array(content["is_crowd"], bool),
             is_difficult=np.array(content["is_difficult"], bool),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         mend = "run the prepare stage again"
         raise UserError(f"damaged instances ({error})", where=where, mend=mend) from None
 

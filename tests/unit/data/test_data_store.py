@@ -13,6 +13,7 @@ from PIL import Image
 from sslbench.core.errors import UserError
 from sslbench.data import store
 from sslbench.data.prepare import prepare
+from sslbench.data.store import decoding
 
 SCENES = {"kind": "scenes", "seed": 0, "image_size": 32, "train": 300, "val": 20, "test": 30}
 
@@ -158,3 +159,49 @@ def test_dataset_json_of_another_form(tmp_path, change):
 def test_missing_dataset_json(tmp_path):
     with pytest.raises(UserError, match="file not found"):
         store.Dataset.open(tmp_path)
+
+
+def test_columns_of_bytes_round_trip_whatever_the_chunks(tmp_path, raw):
+    texts = [bytes([i % 256]) * (i % 5) for i in range(600)]
+    targets = (raw[:, :3, 0, 0] % 3).astype(np.int8) - 1
+    labels, ids = np.full(600, -1), [str(i) for i in range(600)]
+    columns = {"instances": texts, "targets": targets}
+    whole = store.write_split(tmp_path / "a.arrow", raw, labels, ids, **columns)
+    with store.split_writer(tmp_path / "b.arrow", (8, 8, 3)) as writer:
+        for rows in (slice(0, 1), slice(1, 300), slice(300, 600)):
+            extra = {name: values[rows] for name, values in columns.items()}
+            writer.append(raw[rows], labels[rows], ids[rows], **extra)
+    assert writer.sha256 == whole
+    split = store.Split(tmp_path / "b.arrow")
+    assert split.content_hash() == whole
+    assert [split.encoded(row, "instances") for row in range(600)] == texts
+    np.testing.assert_array_equal(split.column("targets"), targets)
+    assert split.column("targets").dtype == np.int8
+
+
+def test_hash_sees_where_one_text_ends(tmp_path, raw):
+    def written(texts):
+        return store.write_split(
+            tmp_path / "a.arrow", raw[:2], np.zeros(2), ["a", "b"], notes=texts
+        )
+
+    assert len({written([b"xy", b"z"]), written([b"x", b"yz"]), written([b"", b"xyz"])}) == 3
+
+
+def test_image_at_its_own_size(tmp_path, raw):
+    store.write_split(tmp_path / "raw.arrow", raw, np.zeros(600), ["x"] * 600)
+    np.testing.assert_array_equal(store.Split(tmp_path / "raw.arrow").image(5), raw[5])
+    store.write_split(tmp_path / "a.arrow", [png(7, 30), png(9, 4)], np.zeros(2), ["a", "b"])
+    split = store.Split(tmp_path / "a.arrow")
+    assert [split.image(np.int64(row)).shape for row in range(2)] == [(30, 7, 3), (4, 9, 3)]
+    assert (split.image(0) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_is_that_of_the_upright_image(orientation):
+    image = Image.new("RGB", (7, 30))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", exif=exif)
+    assert decoding.size_of(sink.getvalue()) == decoding.to_rgb(sink.getvalue()).size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import socket
@@ -18,7 +19,7 @@ from sslbench.data.store import Dataset
 
 BLOCK = {
     "kind": "torchvision", "download": False, "size": None, "seed": 0, "limit_per_class": None,
-    "val_fraction": 0.25, "test_fraction": 0.25, "unlabelled": False, "on_bad_image": "error",
+    "val_fraction": 0.25, "test_fraction": 0.0, "unlabelled": False, "on_bad_image": "error",
 }  # fmt: skip
 
 
@@ -145,9 +146,9 @@ def make_fgvc_aircraft(root):
     (folder / "variants.txt").write_text("707-320\nA300B4 x\n")
 
 
-def make_caltech101(root):
+def make_caltech101(root, count=34):
     for name in ("BACKGROUND_Google", "accordion", "Faces"):
-        for i in range(1, 9):
+        for i in range(1, count + 1):
             picture(root / f"caltech101/101_ObjectCategories/{name}/image_{i:04d}.jpg", name)
 
 
@@ -157,6 +158,25 @@ def make_sun397(root):
         for i in range(8):
             picture(folder / name / f"sun_{i}.jpg", name)
     (folder / "ClassName.txt").write_text("/a/abbey\n/b/bar/indoor\n")
+    for part, numbers in (("Training", range(4)), ("Testing", range(4, 7))):
+        lines = [f"/{n}/sun_{i}.jpg\n" for n in ("a/abbey", "b/bar/indoor") for i in numbers]
+        (folder / f"{part}_01.txt").write_text("".join(lines))
+
+
+def make_stanford_cars(root):
+    from scipy.io import savemat
+
+    folder = root / "stanford_cars"
+    (folder / "devkit").mkdir(parents=True)
+    names = np.array(["AM General Hummer", "Acura RL"], dtype=object)
+    savemat(folder / "devkit/cars_meta.mat", {"class_names": names})
+    places = {"train": "devkit/cars_train_annos", "test": "cars_test_annos_withlabels"}
+    for split, count in (("train", 8), ("test", 6)):
+        rows = np.zeros(count, dtype=[("class", "u1"), ("fname", "O")])
+        for i in range(count):
+            picture(folder / f"cars_{split}" / f"{i:05d}.jpg", split)
+            rows[i] = (i % 2 + 1, f"{i:05d}.jpg")
+        savemat(folder / f"{places[split]}.mat", {"annotations": rows})
 
 
 # Images per split, classes, metric.
@@ -170,8 +190,9 @@ EXPECTED = {
     "dtd": ({"train": 8, "val": 4, "test": 6}, 2, "top1"),
     "food101": ({"train": 12, "val": 4, "test": 6}, 2, "top1"),
     "fgvc_aircraft": ({"train": 8, "val": 4, "test": 6}, 2, "mean_per_class"),
-    "caltech101": ({"train": 8, "val": 4, "test": 4}, 2, "mean_per_class"),
-    "sun397": ({"train": 8, "val": 4, "test": 4}, 2, "top1"),
+    "caltech101": ({"train": 66, "val": 24, "test": 12}, 3, "mean_per_class"),
+    "sun397": ({"train": 6, "val": 2, "test": 6}, 2, "top1"),
+    "stanford_cars": ({"train": 6, "val": 2, "test": 6}, 2, "top1"),
 }
 
 
@@ -269,7 +290,6 @@ def test_damaged_image_is_named_or_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [
-        ("stanford_cars", {}, "use kind: folder"),
         ("birdsnap", {}, "use kind: folder"),
         ("mnist", {}, "known: cifar10"),
         ("dtd", {"unlabelled": True}, "stl10 only"),
@@ -279,6 +299,57 @@ def test_damaged_image_is_named_or_skipped(tmp_path):
 def test_wrong_blocks(tmp_path, name, change, says):
     with pytest.raises(UserError, match=says):
         run(tmp_path, name, **change)
+
+
+def test_caltech101_has_thirty_of_each_class_to_learn_from(tmp_path):
+    make_caltech101(tmp_path / "root")
+    info, data = run(tmp_path, "caltech101")
+    assert info["classes"] == ["BACKGROUND_Google", "Faces", "accordion"]
+    learned = [*data.split("train").labels, *data.split("val").labels]
+    assert np.bincount(learned).tolist() == [30, 30, 30]
+    assert np.bincount(data.split("test").labels).tolist() == [4, 4, 4]
+    assert info["split_rule"].startswith("30 of each class for train by hash rank")
+    folder = "caltech101/101_ObjectCategories/Faces"
+    names = [f"{folder}/image_{i:04d}.jpg" for i in range(1, 35)]
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"1/0/{name}".encode()).digest())
+    assert set(ranked[30:]) == {i for i in data.split("test").ids if i.startswith(folder)}
+    held = set(data.split("test").ids)
+    assert held != set(run(tmp_path, "caltech101", seed=1)[1].split("test").ids)
+
+
+def test_caltech101_with_too_small_a_class(tmp_path):
+    make_caltech101(tmp_path / "root", count=30)
+    with pytest.raises(UserError, match="no more than 30 images"):
+        run(tmp_path, "caltech101")
+    info, _ = run(tmp_path, "caltech101", test_fraction=0.2)
+    assert info["counts"]["test"] == 18
+
+
+def test_sun397_takes_the_official_lists_or_a_share(tmp_path):
+    make_sun397(tmp_path / "root")
+    info, data = run(tmp_path, "sun397")
+    assert info["split_rule"].startswith("official partition 1")
+    numbers = {split: {int(i[-5]) for i in data.split(split).ids} for split in info["counts"]}
+    assert numbers["test"] == {4, 5, 6}
+    assert numbers["train"] | numbers["val"] == {0, 1, 2, 3}
+    info, _ = run(tmp_path, "sun397", test_fraction=0.25)
+    assert info["counts"] == {"train": 8, "val": 4, "test": 4}
+
+
+def test_sun397_without_or_with_wrong_lists(tmp_path):
+    make_sun397(tmp_path / "root")
+    path = tmp_path / "root/SUN397/Testing_01.txt"
+    path.write_text("/a/abbey/sun_99.jpg\n")
+    with pytest.raises(UserError, match=r"1 listed images are not there, .*sun_99"):
+        run(tmp_path, "sun397")
+    path.unlink()
+    with pytest.raises(UserError, match=r"Partitions\.zip"):
+        run(tmp_path, "sun397")
+
+
+def test_stanford_cars_cannot_be_fetched(tmp_path):
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        run(tmp_path, "stanford_cars", download=True)
 
 
 def test_no_val_is_refused(tmp_path):
