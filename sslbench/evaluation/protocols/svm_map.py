@@ -42,25 +42,27 @@ class Params:
         costs: weights of the loss against the penalty; the lowest is the strongest penalty.
         folds: parts of train + val, each of which is once held out.
         positive_weight: weight of an image with the class; one without weighs 1.
+        tolerance: of the solver: the gradient against the one at zero.
         max_iterations: of the solver.
     """
 
     costs: tuple[float, ...]
     folds: int
     positive_weight: float
+    tolerance: float
     max_iterations: int
 
     def __post_init__(self) -> None:
         """Refuse an empty grid and values without meaning."""
         if not self.costs or min(self.costs) <= 0 or list(self.costs) != sorted(self.costs):
             raise ValueError(f"costs must be positive and ascending, found {self.costs}")
-        if self.folds < 2 or self.positive_weight <= 0 or self.max_iterations < 1:
-            raise ValueError(f"two folds or more, a positive weight and steps: {self}")
+        if self.folds < 2 or min(self.positive_weight, self.tolerance, self.max_iterations) <= 0:
+            raise ValueError(f"two folds or more, and positive numbers: {self}")
 
     @property
     def machine(self) -> Machine:
         """The machine that every class and cost shares."""
-        return Machine(self.positive_weight, self.max_iterations)
+        return Machine(self.positive_weight, self.tolerance, self.max_iterations)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ class Machine:
 
     Attributes:
         positive_weight: weight of an image with the class; one without weighs 1.
+        tolerance: of the solver: the gradient against the one at zero.
         max_iterations: of the solver.
     """
 
     positive_weight: float
+    tolerance: float
     max_iterations: int
 
     def cross_validated(
@@ -54,10 +56,11 @@ class Machine:
         return found
 
     def _classifier(self, cost: float) -> Any:
-        """Return an unfitted machine, solved in the primal: exact, without an order of samples."""
+        """Return an unfitted machine; the primal solver draws nothing and has no order."""
         from sklearn.svm import LinearSVC
 
         return LinearSVC(
             C=cost, loss="squared_hinge", penalty="l2", dual=False,
-            class_weight={True: self.positive_weight, False: 1}, max_iter=self.max_iterations,
+            class_weight={True: self.positive_weight, False: 1}, tol=self.tolerance,
+            max_iter=self.max_iterations,
         )  # fmt: skip
