@@ -72,8 +72,9 @@ def test_measurements_of_few_labels():
     assert [row.metric for row in headlines] == [f"top1_{name}" for name in names]
     assert [row.detail["labels"] for row in headlines] == [3, 6, 15, 30, 3, 12]
     assert [(row.metric, row.layer) for row in rows[6:]] == [
-        ("top1_10shot", "first"), ("top1_10shot", "second"),
+        ("top1_1shot", "first"), ("top1_1shot", "second"),
     ]  # fmt: skip
+    assert rows[0].value == rows[7].value
     for row in rows:
         assert row.value == pytest.approx(np.mean(row.detail["draws"]))
         assert len(row.detail["draws"]) == len(row.detail["lists"]) == 3
