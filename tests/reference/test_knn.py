@@ -71,6 +71,41 @@ def test_equal_votes_go_to_the_lower_label():
     assert knn.predict(query, bank, np.array([7, 3]), [(2, 0.1)])[2, 0.1].tolist() == [3]
 
 
+def test_a_tie_within_the_neighbours_is_a_sum_not_a_count():
+    """Two equal neighbours of one class outvote a nearer one of another, if the sum says so."""
+    bank = np.array([[1, 0], [0.8, 0.6], [0.8, 0.6]], np.float32)
+    query = np.array([[1, 0]], np.float32)
+    labels = np.array([0, 1, 1])
+    votes = knn.predict(query, bank, labels, [(3, 1.0), (3, 0.1)])
+    assert votes[3, 1.0].tolist() == [1]  # exp(1) < 2 exp(0.8)
+    assert votes[3, 0.1].tolist() == [0]  # exp(10) > 2 exp(8)
+
+
+def test_one_class_in_the_bank_is_always_the_answer(data):
+    bank, _, queries, _ = data
+    found = knn.predict(queries, bank, np.full(len(bank), 4), SETTINGS)
+    assert all((predicted == 4).all() for predicted in found.values())
+
+
+def test_zero_features_are_near_nothing_and_harmless():
+    bank, labels = np.zeros((3, 2), np.float32), np.array([5, 2, 2])
+    assert knn.predict(bank, bank, labels, [(3, 0.07)])[3, 0.07].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_predictions_equal_sklearns(data, setting):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    k, temperature = setting
+    bank, labels, queries, _ = data
+    theirs = KNeighborsClassifier(
+        k, metric="cosine", algorithm="brute",
+        weights=lambda distance: np.exp((1 - distance) / temperature),
+    ).fit(bank.astype(float), labels)  # fmt: skip
+    found = knn.predict(queries, bank, labels, [setting])[setting]
+    assert np.array_equal(found, theirs.predict(queries.astype(float)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_predictions_equal_lightlys(data, setting):

@@ -101,7 +101,7 @@ class Result:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """The setting that did best on val for one layer, and its value there (top1)."""
+    """The setting that did best on val for one layer, and its value there (top1, or mAP)."""
 
     layer: str
     setting: dict[str, Any]
@@ -202,6 +202,26 @@ def _refuse_unlabelled(labels: np.ndarray, where: str) -> None:
         raise UserError(f"{missing} of {len(labels)} images have no label", where=where, mend=mend)
 
 
+def layer_row(
+    metric: str, value: float, chosen: LayerChoice, role: Role, n: int, notes: Mapping[str, Any]
+) -> Measurement:
+    """Return one fraction on test at a layer; its detail is the setting, the value on val, notes.
+
+    Args:
+        metric: its name.
+        value: in [0, 1].
+        chosen: the layer, with what was chosen for it.
+        role: as in `Measurement`.
+        n: how many test images.
+        notes: what the fit has to say.
+    """
+    detail = {**chosen.setting, "val": chosen.val, **notes}
+    return Measurement(
+        metric=metric, value=value, unit="fraction", n=n, split="test", layer=chosen.layer,
+        role=role, detail=detail,
+    )  # fmt: skip
+
+
 def classify_layers(
     choice: Choice,
     predictions: Mapping[str, np.ndarray],
@@ -221,11 +241,7 @@ def classify_layers(
     """
 
     def row(metric: str, value: float, chosen: LayerChoice, role: Role) -> Measurement:
-        detail = {**chosen.setting, "val": chosen.val, **notes.get(chosen.layer, {})}
-        return Measurement(
-            metric=metric, value=value, unit="fraction", n=len(test.labels), split="test",
-            layer=chosen.layer, role=role, detail=detail,
-        )  # fmt: skip
+        return layer_row(metric, value, chosen, role, len(test.labels), notes.get(chosen.layer, {}))
 
     first = choice.headline
     labels = test.labels

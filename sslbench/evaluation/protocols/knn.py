@@ -28,6 +28,7 @@ from sslbench.evaluation.protocols.base import (
     classify_layers,
 )
 from sslbench.evaluation.protocols.parts.metrics import top1
+from sslbench.evaluation.protocols.parts.scaling import unit_rows
 
 NAME = "knn"
 VERSION = 1
@@ -96,7 +97,7 @@ def predict(
     classes, encoded = np.unique(bank_labels, return_inverse=True)
     k_max = max(k for k, _ in settings)
     parts: dict[tuple[int, float], list[np.ndarray]] = {setting: [] for setting in settings}
-    for cosine, index in _neighbours(_normalised(queries), _normalised(bank), k_max):
+    for cosine, index in _neighbours(unit_rows(queries), unit_rows(bank), k_max):
         for (k, temperature), predicted in parts.items():
             votes = _votes(cosine[:, :k], encoded[index[:, :k]], temperature, len(classes))
             predicted.append(classes[votes.argmax(axis=1)])
@@ -114,13 +115,6 @@ def _choose_layer(layer: str, train: Features, val: Features, params: Params) ->
     if clipped := sorted(k for k in params.k if k > len(bank)):
         setting["note"] = f"k {clipped} clipped to the bank's {len(bank)} images"
     return LayerChoice(layer, setting, values[k, temperature])
-
-
-def _normalised(features: np.ndarray) -> np.ndarray:
-    """Return rows (num, dim) of length one; a zero row stays zero and is near nothing."""
-    norm = np.linalg.norm(features, axis=1, keepdims=True)
-    unit: np.ndarray = features / np.maximum(norm, np.float32(1e-12))
-    return unit
 
 
 def _neighbours(

@@ -45,10 +45,14 @@ class Fit:
     iterations: int
     is_converged: bool
 
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Return (num_samples, num_classes) of features (num_samples, dim)."""
+        logits: np.ndarray = features @ self.weights[:, :-1].T + self.weights[:, -1]
+        return logits
+
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return class indices (num_samples,) of features (num_samples, dim)."""
-        logits = features @ self.weights[:, :-1].T + self.weights[:, -1]
-        indices: np.ndarray = logits.argmax(axis=1)
+        indices: np.ndarray = self.logits(features).argmax(axis=1)
         return indices
 
 

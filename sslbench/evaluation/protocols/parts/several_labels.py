@@ -1,0 +1,93 @@
+"""What probes share on images that may have several labels: targets, and mAP rows; numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sslbench.core.errors import UserError
+from sslbench.core.feature_file import Features
+from sslbench.evaluation.protocols.base import Choice, LayerChoice, Measurement, layer_row
+from sslbench.evaluation.protocols.parts.average_precision import (
+    area,
+    eleven_point,
+    mean_over_classes,
+)
+
+_RULES = {"map_11point": eleven_point, "map_area": area}
+
+
+def targets_of(features: Features, train: Features) -> np.ndarray:
+    """Return a split's targets (num_samples, num_classes) int8: 1 there, 0 not, -1 unsaid.
+
+    Args:
+        features: the split.
+        train: says which classes there are; where it has no targets, its labels become a column
+            each, in ascending order.
+
+    Raises:
+        UserError: train has targets and this split has none.
+    """
+    if train.targets is None:
+        one_hot: np.ndarray = features.labels[:, None] == np.unique(train.labels)
+        return one_hot.astype(np.int8)
+    if features.targets is None:
+        where, mend = f"the {features.split} split", "prepare the dataset again"
+        raise UserError("has no targets, and train has", where=where, mend=mend)
+    return features.targets
+
+
+def learnable(targets: np.ndarray, at_least: int = 1) -> list[int]:
+    """Return the classes with at least so many positives and so many negatives."""
+    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
+    return np.flatnonzero(np.minimum(positives, negatives) >= at_least).tolist()
+
+
+def map_11point(scores: np.ndarray, targets: np.ndarray, split: str) -> float:
+    """Return the 11-point mAP of scores (num_samples, num_classes), as in `mean_over_classes`.
+
+    Raises:
+        UserError: no class was learned and has positives in this split.
+    """
+    return _mean("map_11point", scores, targets, split)[0]
+
+
+def map_rows(
+    choice: Choice,
+    scores: Mapping[str, np.ndarray],
+    targets: np.ndarray,
+    notes: Mapping[str, dict[str, Any]],
+) -> list[Measurement]:
+    """Return map_11point and map_area at the layer that val chose, then map_11point per layer.
+
+    Args:
+        choice: what was chosen before test was opened.
+        scores: layer -> (num_samples, num_classes) of the test split; a column of NaN is a class
+            that was not learned.
+        targets: (num_samples, num_classes) of the test split.
+        notes: layer -> what the fit has to say, joined to the measurement's detail.
+
+    Raises:
+        UserError: no class was learned and has positives in test.
+    """
+
+    def row(metric: str, chosen: LayerChoice, role: Any) -> Measurement:
+        value, left_out = _mean(metric, scores[chosen.layer], targets, "test")
+        said = {"classes_left_out": left_out} if left_out else {}
+        detail = {**notes.get(chosen.layer, {}), **said}
+        return layer_row(metric, value, chosen, role, len(targets), detail)
+
+    rows = [row(metric, choice.headline, "headline") for metric in _RULES]
+    return rows + [row("map_11point", chosen, "layer") for chosen in choice.layers]
+
+
+def _mean(
+    metric: str, scores: np.ndarray, targets: np.ndarray, split: str
+) -> tuple[float, list[int]]:
+    try:
+        return mean_over_classes(_RULES[metric], scores, targets)
+    except ValueError as error:
+        mend = "give each split images with and without each class"
+        raise UserError(str(error), where=f"the {split} split", mend=mend) from error
