@@ -12,81 +12,18 @@ Exact    `parts.logistic` has the objective (scikit-learn's); float32
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from sslbench.core.feature_file import Features
-from sslbench.evaluation.protocols.base import (
-    Choice,
-    LayerChoice,
-    Measurement,
-    best,
-    classify_layers,
-)
-from sslbench.evaluation.protocols.parts.logistic import Fit, fit_path
-from sslbench.evaluation.protocols.parts.metrics import top1
+from sslbench.evaluation.protocols.base import Choice, Measurement, classify_layers
+from sslbench.evaluation.protocols.parts.linear_fit import Params, Scale, choose_layer, refit
 
 NAME = "linear"
 VERSION = 1
 KIND = "probe"
 LABELS = "one"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """The grid that val chooses from, and when to stop.
-
-    Attributes:
-        log10_c_low: exponent of the smallest C, which is the strongest penalty.
-        log10_c_high: exponent of the largest C.
-        num_c: how many values, evenly spaced in the exponent, both ends included.
-        tolerance: largest gradient entry of the mean loss at which a fit counts as converged.
-        max_iterations: steps after which a fit stops anyway; the record then says so.
-    """
-
-    log10_c_low: float
-    log10_c_high: float
-    num_c: int
-    tolerance: float
-    max_iterations: int
-
-    def __post_init__(self) -> None:
-        """Refuse an empty or reversed grid."""
-        if self.num_c < 1 or self.log10_c_low > self.log10_c_high:
-            raise ValueError(f"the grid of C is empty or reversed: {self}")
-        if self.tolerance <= 0 or self.max_iterations < 1:
-            raise ValueError(f"tolerance and max_iterations must be positive: {self}")
-
-    @property
-    def cs(self) -> list[float]:
-        """The grid, from the strongest penalty to the weakest."""
-        return np.logspace(self.log10_c_low, self.log10_c_high, self.num_c).tolist()  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """The train split's mean and deviation (dim,) of one layer.
-
-    A feature that varies by no more than float32's rounding of its mean counts as constant: it is
-    centred and not blown up.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, features: np.ndarray) -> _Scale:
-        mean = features.mean(axis=0, dtype=np.float64)
-        deviation = features.std(axis=0, dtype=np.float64)
-        deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        scaled: np.ndarray = (features - self.mean) / self.deviation
-        return scaled
 
 
 @dataclass(frozen=True)
@@ -98,7 +35,7 @@ class LinearChoice(Choice):
 
 def choose(train: Features, val: Features, params: Params) -> LinearChoice:
     """Return each layer's C with the best top1 on val."""
-    layers = tuple(_choose_layer(layer, train, val, params) for layer in train.layers)
+    layers = tuple(choose_layer(layer, train, val, params) for layer in train.layers)
     return LinearChoice(layers, params)
 
 
@@ -110,46 +47,8 @@ def measure(
     predictions, notes = {}, {}
     for chosen in choice.layers:
         layer = chosen.layer
-        scale = _Scale.of(train.layers[layer])
-        fit = _refit(scale, layer, chosen.setting["c"], train, val, choice.params)
+        scale = Scale.of(train.layers[layer])
+        fit = refit(scale, layer, chosen.setting["c"], train, val, choice.params)
         predictions[layer] = classes[fit.predict(scale(test.layers[layer]))]
         notes[layer] = {"iterations": fit.iterations, "is_converged": fit.is_converged}
     return classify_layers(choice, predictions, test, notes)
-
-
-def _choose_layer(layer: str, train: Features, val: Features, params: Params) -> LayerChoice:
-    classes, encoded = np.unique(train.labels, return_inverse=True)
-    scale = _Scale.of(train.layers[layer])
-    val_features = scale(val.layers[layer])
-    fits = _fits(scale(train.layers[layer]), encoded, len(classes), params.cs, params)
-    values = {
-        c: top1(classes[fit.predict(val_features)], val.labels)
-        for c, fit in zip(params.cs, fits, strict=True)
-    }
-    chosen = best(values)
-    setting: dict[str, Any] = {"c": chosen}
-    if params.num_c > 1 and chosen in (params.cs[0], params.cs[-1]):
-        setting["note"] = "the best C is at the edge of the grid"
-    return LayerChoice(layer, setting, values[chosen])
-
-
-def _refit(
-    scale: _Scale, layer: str, c: float, train: Features, val: Features, params: Params
-) -> Fit:
-    features = np.concatenate([train.layers[layer], val.layers[layer]])
-    labels = np.concatenate([train.labels, val.labels])
-    classes, encoded = np.unique(labels, return_inverse=True)
-    return next(_fits(scale(features), encoded, len(classes), [c], params))
-
-
-def _fits(
-    features: np.ndarray, encoded: np.ndarray, num_classes: int, cs: list[float], params: Params
-) -> Iterator[Fit]:
-    return fit_path(
-        features,
-        encoded,
-        num_classes,
-        cs,
-        tolerance=params.tolerance,
-        max_iterations=params.max_iterations,
-    )
