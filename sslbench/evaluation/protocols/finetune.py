@@ -16,7 +16,7 @@ Differs  steps, batch and grid are small and stand in params.yaml; the new layer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,17 +79,18 @@ def measure(
 
 def _rows(predictions: np.ndarray, test: Split, chosen: Chosen, role: Role) -> list[Measurement]:
     detail = {**chosen.setting.__dict__, "val": chosen.val}
-    values = {
-        "top1": top1(predictions, test.labels),
-        "mean_per_class": mean_per_class(predictions, test.labels),
-    }
-    return [
-        Measurement(
+    right = predictions == test.labels
+
+    def row(metric: str, value: float) -> Measurement:
+        return Measurement(
             metric=metric, value=value, unit="fraction", n=len(test), split="test",
             layer=None, role=role, detail=detail,
-        )
-        for metric, value in values.items()
-    ]  # fmt: skip
+        )  # fmt: skip
+
+    return [
+        replace(row("top1", float(right.mean())), per_sample=right),
+        row("mean_per_class", mean_per_class(predictions, test.labels)),
+    ]
 
 
 def _choose_one(
