@@ -108,3 +108,35 @@ def _fits(
         tolerance=params.tolerance,
         max_iterations=params.max_iterations,
     )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe of one layer.
+
+    Attributes:
+        scale: of the train split.
+        fit: the optimum on train and val.
+        classes: (num_classes,) the labels that the fit's rows stand for.
+    """
+
+    scale: Scale
+    fit: Fit
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, chosen: LayerChoice, train: Features, val: Features, params: Params) -> Probe:
+        """Return the probe refitted to train and val at the C that val chose."""
+        scale = Scale.of(train.layers[chosen.layer])
+        fit = refit(scale, chosen.layer, chosen.setting["c"], train, val, params)
+        return cls(scale, fit, np.unique(train.labels))
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the labels (num_samples,) of features (num_samples, dim)."""
+        labels: np.ndarray = self.classes[self.fit.predict(self.scale(features))]
+        return labels
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What the record says about the fit."""
+        return {"iterations": self.fit.iterations, "is_converged": self.fit.is_converged}
