@@ -9,6 +9,8 @@ import torch
 from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset
 from sslbench.evaluation.protocols import finetune
+from sslbench.evaluation.protocols.parts import finetuning
+from sslbench.evaluation.protocols.parts.images import JoinedImages
 from sslbench.evaluation.protocols.parts.row_batches import row_batches
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 from sslbench.views.policy import Crop
@@ -80,9 +82,9 @@ def test_the_backbone_is_unfrozen_and_weight_decay_is_divided_by_the_rate(
         return sgd(parameters, **settings)
 
     monkeypatch.setattr(torch.optim, "SGD", spy)
-    data = finetune._Images([Dataset.open(dataset_dir).split("train")])
+    data = JoinedImages([Dataset.open(dataset_dir).split("train")])
     before = subject.backbone(is_pretrained=True).conv1.weight
-    network = finetune._train(subject, True, data, finetune.Setting(0.05, 1e-3), PARAMS)
+    network = finetuning.train_network(subject, True, data, finetuning.Setting(0.05, 1e-3), PARAMS)
     assert not torch.equal(before, network[0].conv1.weight)
     assert seen["weight_decay"] == pytest.approx(0.02)
     assert seen["nesterov"] is True
@@ -90,16 +92,16 @@ def test_the_backbone_is_unfrozen_and_weight_decay_is_divided_by_the_rate(
 
 def test_batch_norm_follows_the_source(subject):
     network = subject.backbone(is_pretrained=True)
-    finetune._set_batch_norm(network, steps_per_epoch=1000)
+    finetuning.set_batch_norm(network, steps_per_epoch=1000)
     assert network.bn1.momentum == pytest.approx(0.01)
-    finetune._set_batch_norm(network, steps_per_epoch=3)
+    finetuning.set_batch_norm(network, steps_per_epoch=3)
     assert network.bn1.momentum == pytest.approx(0.1)
 
 
 def test_joined_splits_decode_every_row_in_place(dataset_dir):
     dataset = Dataset.open(dataset_dir)
     train, val = dataset.split("train"), dataset.split("val")
-    data = finetune._Images([train, val])
+    data = JoinedImages([train, val])
     rows = np.array([30, 0, 24, 23, 35])
     expected = np.concatenate([train.pixels, val.pixels])[rows]
     assert len(data) == 36

@@ -1,0 +1,113 @@
+"""Trains a whole network from one setting of the grid; shared by the protocols that fine-tune."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sslbench.data.store import Split
+from sslbench.evaluation.protocols.parts.images import JoinedImages, augmented_batches, predict
+from sslbench.evaluation.protocols.parts.transfer import Subject
+from sslbench.views.policy import PLAIN, Crop, View
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the grid."""
+
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The budget of one training run, its augmentation, and the grid that val chooses from.
+
+    Attributes:
+        steps: optimiser steps of every run, the refit and the twin's included.
+        batch_size: images per step, at most as many as there are.
+        learning_rate: at the first step; falls to 0 along a half cosine.
+        weight_decay: shrinkage per step, whatever the learning rate (which divides it first).
+        momentum: of SGD with Nesterov's correction.
+        crop: random resized crop, or None.
+        flip: probability of a horizontal flip.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: tuple[float, ...]
+    weight_decay: tuple[float, ...]
+    momentum: float
+    crop: Crop | None
+    flip: float
+
+    def __post_init__(self) -> None:
+        """Refuse an empty grid or budget."""
+        if min(self.steps, self.batch_size, len(self.learning_rate), len(self.weight_decay)) < 1:
+            raise ValueError("steps, batch_size and both grids need one or more")
+        if min(self.learning_rate) <= 0 or min(self.weight_decay) < 0:
+            raise ValueError("learning rates must be positive and weight decays not negative")
+
+    @property
+    def view(self) -> View:
+        """What a training image becomes."""
+        return replace(PLAIN, crop=self.crop, flip=self.flip)
+
+    @property
+    def grid(self) -> list[Setting]:
+        """Every pair of learning rate and weight decay."""
+        pairs = product(self.learning_rate, self.weight_decay)
+        return [Setting(rate, decay) for rate, decay in pairs]
+
+
+def train_network(
+    subject: Subject, is_pretrained: bool, data: JoinedImages, setting: Setting, params: Params
+) -> nn.Sequential:
+    """Return the network after all steps; the same seed gives every setting the same batches."""
+    network = _network(subject, is_pretrained, len(data.classes))
+    batch_size = min(params.batch_size, len(data))
+    set_batch_norm(network, steps_per_epoch=len(data) // batch_size)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=setting.learning_rate,
+        momentum=params.momentum,
+        nesterov=params.momentum > 0,
+        weight_decay=setting.weight_decay / setting.learning_rate,
+    )
+    batches = augmented_batches(subject, data, params.view, batch_size, params.steps, "finetune")
+    for step, (images, labels) in enumerate(batches):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / params.steps))
+        optimizer.param_groups[0]["lr"] = setting.learning_rate * cosine
+        optimizer.zero_grad()
+        functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return network
+
+
+def _network(subject: Subject, is_pretrained: bool, num_classes: int) -> nn.Sequential:
+    backbone = subject.backbone(is_pretrained=is_pretrained)
+    head = nn.Linear(backbone.feature_dim, num_classes, device=subject.device)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return nn.Sequential(backbone, head).train()
+
+
+def set_batch_norm(network: nn.Module, steps_per_epoch: int) -> None:
+    """Set the share of a new batch in the running statistics (one less the source's momentum)."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = min(10 / max(1, steps_per_epoch), 0.1)
+
+
+def predicted_labels(
+    network: nn.Sequential, data: JoinedImages, split: Split, subject: Subject
+) -> np.ndarray:
+    """Return the labels (num_samples,) that a network, left in eval mode, gives to a split."""
+    labels: np.ndarray = data.classes[predict(network.eval(), split, subject)]
+    return labels

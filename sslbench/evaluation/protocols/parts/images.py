@@ -1,0 +1,94 @@
+"""Images on their way to a network that learns from them: joined splits, batches, predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslbench.core import seeding
+from sslbench.data.store import Split
+from sslbench.evaluation.features.model import plain_view, to_device
+from sslbench.evaluation.protocols.parts.row_batches import row_batches
+from sslbench.evaluation.protocols.parts.transfer import Subject
+from sslbench.views.apply import make_views
+from sslbench.views.policy import View
+
+
+class JoinedImages:
+    """Splits joined end to end, with labels as indices of the train split's classes.
+
+    Attributes:
+        classes: the labels that occur in the first split, ascending.
+        labels: (num_images,) indices into `classes`.
+    """
+
+    def __init__(self, splits: Sequence[Split], rows: np.ndarray | None = None) -> None:
+        """Join splits.
+
+        Args:
+            splits: the first one is train, whose labels make the classes.
+            rows: (num_images,) the rows of the joined splits that are kept; None keeps all.
+        """
+        labels = np.concatenate([split.labels for split in splits])
+        self._kept = np.arange(len(labels)) if rows is None else rows
+        self.classes = np.unique(splits[0].labels)
+        self.labels = np.searchsorted(self.classes, labels[self._kept])
+        self._splits = splits
+        self._starts = np.cumsum([0, *(len(split) for split in splits)])
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def decode(self, rows: np.ndarray, size: int) -> np.ndarray:
+        """Return images (len(rows), size, size, channel) uint8."""
+        out = np.empty((len(rows), size, size, 3), np.uint8)
+        wanted = self._kept[rows]
+        for split, start in zip(self._splits, self._starts, strict=False):
+            inside = (wanted >= start) & (wanted < start + len(split))
+            if inside.any():
+                out[inside] = split.decode(wanted[inside] - start, size)
+        return out
+
+
+def augmented_batches(
+    subject: Subject, data: JoinedImages, view: View, batch_size: int, steps: int, stream: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield augmented images (batch, channel, size, size) and class indices (batch,).
+
+    Args:
+        subject: its seed decides order and views, its device where they are made.
+        data: the images.
+        view: what each image becomes.
+        batch_size: at most as many as there are images.
+        steps: how many batches.
+        stream: names the two streams of chance, `<stream>/order` and `<stream>/views`.
+    """
+    info, device = subject.info, subject.device
+    order = seeding.generator(subject.seed, f"{stream}/order")
+    chance = seeding.generator(subject.seed, f"{stream}/views", device)
+    mean, std = torch.tensor(info.mean, device=device), torch.tensor(info.std, device=device)
+    for rows in row_batches(len(data), batch_size, steps, order):
+        images = to_device(data.decode(rows, info.size), device)
+        (made,) = make_views((view,), images, info.size, mean, std, chance)
+        yield made, torch.from_numpy(data.labels[rows]).to(device)
+
+
+@torch.no_grad()
+def predict(network: Callable[[Tensor], Tensor], split: Split, subject: Subject) -> np.ndarray:
+    """Return the highest output (num_samples, ...) for a split's plain views.
+
+    Args:
+        network: images -> outputs (batch, classes, ...); in eval mode where it has modes.
+        split: the images.
+        subject: whose input size and normalisation they take.
+    """
+    found = []
+    for rows in np.array_split(np.arange(len(split)), math.ceil(len(split) / 256)):
+        images = plain_view(split.decode(rows, subject.info.size), subject.info, subject.device)
+        found.append(network(images).argmax(dim=1).cpu().numpy())
+    return np.concatenate(found)
