@@ -15,10 +15,11 @@ from sslbench.core.pipeline import EVALUATIONS
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "params.yaml")
-# Beside the committed grid one whose methods continue each other.
+# Beside the committed grid one whose methods continue each other, and one of every protocol.
 GRIDS = {
     "committed": None,
-    "successors": ["grid.methods=[simclrv2, simclrv2_finetune, simclrv2_distill]"],
+    "successors": ("default", "grid.methods=[simclrv2, simclrv2_finetune, simclrv2_distill]"),
+    "protocols": ("evaluation", "grid.methods=[random_init]"),
 }
 
 
@@ -33,8 +34,9 @@ def empty(request, tmp_path_factory):
             shutil.copytree(source, folder / name, ignore=skip)
         else:
             shutil.copy2(source, folder / name)
-    if changes := GRIDS[request.param]:
-        (folder / "params.yaml").write_text(presets.compose("default", changes, ROOT / "conf"))
+    if GRIDS[request.param]:
+        preset, *changes = GRIDS[request.param]
+        (folder / "params.yaml").write_text(presets.compose(preset, changes, ROOT / "conf"))
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     return folder
