@@ -21,6 +21,7 @@ class LayerRow:
         unit: their unit.
         chosen: the headline's layer for each seed, in the order of seeds.
         value: the headline's mean over seeds.
+        peeked: what choosing each seed's layer on test would have given: the effect of selection.
         by_layer: mean over seeds for each layer, from input to output.
         floor: the untrained backbone of the same layers, or "" where the grid has none.
         floor_by_layer: its mean over seeds for each layer.
@@ -34,6 +35,7 @@ class LayerRow:
     unit: str
     chosen: tuple[str, ...]
     value: float
+    peeked: float
     by_layer: Mapping[str, float]
     floor: str
     floor_by_layer: Mapping[str, float]
@@ -96,6 +98,7 @@ def _row(cells: Sequence[CellRecord], values: Mapping[str, Mapping[str, float]])
         unit=str(main["unit"]),
         chosen=chosen,
         value=mean([float(headlines(cell.record)[0]["value"]) for cell in cells]),
+        peeked=mean([max(_values(cell, main["metric"]).values()) for cell in cells]),
         by_layer=by_layer,
         floor=floor,
         floor_by_layer=untrained,
@@ -114,7 +117,12 @@ def _by_layer(cells: Sequence[CellRecord]) -> dict[str, float]:
     metric = headlines(cells[0].record)[0]["metric"]
     found: dict[str, list[float]] = {}
     for cell in cells:
-        for entry in layers(cell.record):
-            if entry["metric"] == metric:
-                found.setdefault(str(entry.get("layer")), []).append(float(entry["value"]))
+        for layer, value in _values(cell, metric).items():
+            found.setdefault(layer, []).append(value)
     return {layer: mean(values) for layer, values in found.items()}
+
+
+def _values(cell: CellRecord, metric: str) -> dict[str, float]:
+    """Return one cell's value of each layer."""
+    rows = (entry for entry in layers(cell.record) if entry["metric"] == metric)
+    return {str(entry.get("layer")): float(entry["value"]) for entry in rows}

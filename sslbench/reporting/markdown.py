@@ -79,18 +79,24 @@ def _md_cell(number: Number, main: Sequence[Number], above: Collection[str]) -> 
 
 
 def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
+    heads = ["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]
+    heads.append("best on test")
     lines = [
         "### Layer by layer",
         "",
-        _md_row(["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]),
-        _md_rule(8),
+        _md_row(heads),
+        _md_rule(len(heads)),
     ]
     for row in rows:
         chosen = [row.layer, show(row.value, row.unit), show(row.floor_value, row.unit)]
         last = [row.last, *(show(value, row.unit) for value in row.at_last)]
-        lines.append(_md_row([_md(text) for text in (row.method, row.protocol, *chosen, *last)]))
+        cells = (row.method, row.protocol, *chosen, *last, show(row.peeked, row.unit))
+        lines.append(_md_row([_md(text) for text in cells]))
     floors = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
-    note = f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer."
+    note = (
+        f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer. Best on test: what "
+        "choosing the layer on test would have given; never use it."
+    )
     return [*lines, "", note, ""]
 
 

@@ -179,7 +179,7 @@ def _metric_row(number: Number) -> Markup:
 def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     columns = (
         *("method", "protocol", "layer", "value", "random_init at same layer", "gain"),
-        *("last layer", "random_init there"),
+        *("last layer", "random_init there", "best on test"),
     )
     heads = (
         element("th", column, scope="col", class_="text" if column in columns[1:3] else None)
@@ -188,7 +188,8 @@ def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     caption = (
         "The layer that the protocol chose for each method, and what the untrained backbone gives "
         "at that same layer: the gain is what pretraining added. The last layer is the pooled "
-        "feature that tables elsewhere report. Values in "
+        "feature that tables elsewhere report. Best on test is what choosing the layer on test "
+        "would have given: the effect of selection, never a result. Values in "
         f"{', '.join(dict.fromkeys(show_unit(row.unit) for row in rows))}."
     )
     table = element(
@@ -218,7 +219,7 @@ def _layer_row(row: LayerRow) -> Markup:
         element("td", value),
         element("td", floor),
         element("td", f"{sign}{show(gain, row.unit)}"),
-        *(element("td", show(value, row.unit)) for value in row.at_last),
+        *(element("td", show(value, row.unit)) for value in (*row.at_last, row.peeked)),
     )
 
 
