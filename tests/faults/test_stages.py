@@ -14,6 +14,7 @@ import yaml
 
 from sslbench import presets
 from sslbench.core import provenance
+from sslbench.evaluation import protocols
 
 SMALL = ["grid.methods=[simclr, rotation]", "grid.targets=[scenes]", "pretrain.batch_size=16"]
 pytestmark = pytest.mark.slow
@@ -179,7 +180,12 @@ def test_a_device_that_is_not_there(project, root):
 
 def test_an_unknown_protocol(project, root):
     done = run(project, root, "probe", "--protocol", "svm", "--checkpoint", "c", "--features", "f")
-    assert "unknown protocol 'svm'; known: finetune, knn, linear" in refused(done)
+    assert f"unknown protocol 'svm'; known: {', '.join(protocols.names())}" in refused(done)
+
+
+def test_a_protocol_of_another_stage(project, root):
+    arguments = ["--protocol", "knn", "--seed", 0, "--checkpoint", "c", "--data", "data/scenes"]
+    assert "no key 'transfer.knn'" in refused(run(project, root, "transfer", *arguments))
 
 
 def test_a_damaged_checkpoint(project, root):
