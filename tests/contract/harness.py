@@ -27,6 +27,7 @@ MEAN, STD = torch.full((3,), 0.5), torch.full((3,), 0.25)
 
 # Sizes by suffix, where they are of the same type; anything else keeps its value.
 SHRUNK = {
+    "pca_dim": 4,  # below the number of images: more axes would whiten rounding errors
     "_dim": 32,
     "num_prototypes": [4, 3],
     "num_clusters": 4,  # at most one for each image
