@@ -21,6 +21,13 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/report.smk"
 
 
+# Snakemake 9.27 looks at all ready jobs once a second for each job that has ended, to keep to a rate
+# of submissions, and ends up with a third of a core (docs/performance.md). Local jobs need no rate.
+onstart:
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 rule all:
     default_target: True
     input:
