@@ -22,8 +22,8 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 # Turns that a thread of GNU OpenMP waits for the others before it sleeps: what libgomp itself takes
-# where it knows of more threads than cores. It cannot know of other processes, and its usual 300,000
-# turns made two cells on two cores ten times slower (docs/performance.md). No arithmetic changes.
+# where it knows of more threads than cores. It cannot know of other processes, and its usual
+# 300,000 turns made two cells on two cores ten times slower (docs/performance.md).
 _SPIN_COUNT = 1000
 
 
