@@ -33,12 +33,9 @@ def main() -> None:
     """Run the command."""
     arguments = parse()
     try:
+        wanted = cases(arguments)
         with both_sides(arguments.threads) as (ours, peer):
-            records = [
-                record
-                for case in cases(arguments)
-                for record in measure(case, ours, peer, arguments)
-            ]
+            records = [record for case in wanted for record in measure(case, ours, peer, arguments)]
     except UserError as error:
         sys.exit(f"benchmarks.throughput: {error}")
     rounds.emit(records, arguments)

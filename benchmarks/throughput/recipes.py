@@ -36,6 +36,7 @@ class Case:
         batch_size: images per step.
         data: folder of images, or None for embedded scenes.
         threads: numeric threads of the main process.
+        is_large: SimCLR on ResNet-18 with CIFAR-10's widths in the default grid's place.
     """
 
     method: str
@@ -44,11 +45,14 @@ class Case:
     batch_size: int
     data: Path | None
     threads: int
+    is_large: bool = False
 
 
 def numbers(case: Case) -> dict[str, Any]:
     """Return the method's block of params.yaml, views left out, without what the example lacks."""
     values = dict(params.load(_CONF)["methods"][case.method])
+    if case.is_large:  # lightly's cifar10_benchmark.py
+        values |= {"hidden_dim": 512, "output_dim": 128}
     if case.method == "mocov2":  # the example has no shuffled batch norm
         values["contrast"] = {**values["contrast"], "num_groups": 1}
     if case.method == "swav":  # nor a queue, nor frozen prototypes
@@ -59,6 +63,8 @@ def numbers(case: Case) -> dict[str, Any]:
 def backbone(case: Case) -> dict[str, Any]:
     """Return the spec of the network: the default grid's, with the usual stem for large images."""
     spec = dict(params.load(_CONF)["recipes"][case.method]["backbone"])
+    if case.is_large:
+        spec |= {"depth": "18", "stem": "small", "width": 64}
     if case.size > 96:
         spec |= {"patch_size": 16} if spec["family"] == "vit" else {"stem": "imagenet"}
     return {**spec, "image_size": case.size}
