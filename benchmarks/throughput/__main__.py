@@ -2,6 +2,7 @@
 
 example: python -m benchmarks.throughput --json throughput.json
          python -m benchmarks.throughput --methods simclr --sizes 32 --images 1024 --rounds 3
+         python -m benchmarks.throughput --cpu --images 512      (where other jobs run)
 
 Every case is run by both sides, each in a process of its own: ours as `stages.pretrain` runs it,
 in fp32 and in bf16, the peer as its example is written, in fp32, with the number of loader
@@ -34,7 +35,7 @@ def main() -> None:
     arguments = parse()
     try:
         wanted = cases(arguments)
-        with both_sides(arguments.threads) as (ours, peer):
+        with both_sides(arguments) as (ours, peer):
             records = [record for case in wanted for record in measure(case, ours, peer, arguments)]
     except UserError as error:
         sys.exit(f"benchmarks.throughput: {error}")
@@ -56,7 +57,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=256, help="the examples' is 256")
     parser.add_argument("--data", type=Path, help="folder of images (default: embedded scenes)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    return parser.parse_args()
+    parser.add_argument(
+        "--cpu",
+        action="store_true",
+        help="rates per second of CPU, one thread, no workers: for a machine that others use",
+    )
+    arguments = parser.parse_args()
+    if arguments.cpu:
+        arguments.threads = 1
+    return arguments
 
 
 def cases(arguments: argparse.Namespace) -> list[Case]:
@@ -69,9 +78,9 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
 
 
 @contextmanager
-def both_sides(threads: int) -> Iterator[tuple[Side, Side]]:
+def both_sides(arguments: argparse.Namespace) -> Iterator[tuple[Side, Side]]:
     """Yield our process and the peer's."""
-    sides = Side(is_ours=True, threads=threads), Side(is_ours=False, threads=threads)
+    sides = tuple(Side(is_ours, arguments.threads, arguments.cpu) for is_ours in (True, False))
     try:
         yield sides
     finally:
@@ -83,8 +92,7 @@ def measure(case: Case, ours: Side, peer: Side, arguments: argparse.Namespace) -
     """Yield the comparisons of one case: views alone, then pretraining in each precision."""
     print(f"measuring {case.method} at {case.size} px", file=sys.stderr)
     for what in ("views", "pretrain"):
-        trial = {str(n): peer.work(what, case, n) for n in WORKERS}
-        workers = best(trial)
+        workers = 0 if arguments.cpu else best(what, case, peer)
         contestants: dict[str, Work] = {"peer": peer.work(what, case, workers)}
         precisions = arguments.precisions or ("fp32", "bf16")
         if what == "views":  # views are fp32 whatever the network computes in
@@ -92,7 +100,13 @@ def measure(case: Case, ours: Side, peer: Side, arguments: argparse.Namespace) -
         contestants |= {p: ours.work(what, case, p) for p in precisions}
         rates = rounds.alternate(contestants, arguments.rounds)
         for precision in precisions:
-            details: dict[str, object] = {"peer_workers": workers, "peer_precision": "fp32"}
+            details: dict[str, object] = {
+                "clock": "cpu" if arguments.cpu else "wall",
+                "threads": case.threads,
+                "batch_size": case.batch_size,
+                "peer_workers": workers,
+                "peer_precision": "fp32",
+            }
             if what == "pretrain":
                 ours.ask("shares", case, precision)  # a first epoch, to warm up
                 details |= ours.ask("shares", case, precision)
@@ -106,8 +120,9 @@ def measure(case: Case, ours: Side, peer: Side, arguments: argparse.Namespace) -
             )
 
 
-def best(trial: dict[str, Work]) -> int:
+def best(what: str, case: Case, peer: Side) -> int:
     """Return the number of workers with which the peer is fastest."""
+    trial = {str(count): peer.work(what, case, count) for count in WORKERS}
     rates = rounds.alternate(trial, TRIAL_ROUNDS)
     return int(max(rates, key=lambda name: statistics.median(rates[name])))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -131,6 +130,3 @@ def _split(case: Case) -> Split:
 
 def _ignore(row: object) -> None:
     del row
-
-
-Report = Callable[[object], None]

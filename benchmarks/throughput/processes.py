@@ -1,12 +1,14 @@
 """Each side in a process of its own, held open, that works when told and reports when done.
 
 Our stage sets the allocator and the determinism switches of its process; a user's script does
-not, so the two must not share one.
+not, so the two must not share one. How threads wait for each other is set for both: on a machine
+that others use it would decide everything.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -21,7 +23,16 @@ from sslbench.core import seeding
 class Side:
     """A process that keeps the works of one case ready."""
 
-    def __init__(self, is_ours: bool, threads: int) -> None:
+    def __init__(self, is_ours: bool, threads: int, counts_cpu: bool = False) -> None:
+        """Start the process.
+
+        Args:
+            is_ours: whose code it runs.
+            threads: numeric threads.
+            counts_cpu: works report the seconds of CPU that the process used; workers of a loader
+                are processes of their own and would not be counted.
+        """
+        self._counts_cpu = counts_cpu
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
         # Not a daemon: torch's loader starts workers of its own below it.
@@ -30,15 +41,25 @@ class Side:
 
     def work(self, what: str, case: Case, setting: Any) -> Work:
         """Return work done over there: `views`, `pretrain` or `shares`, with its last argument."""
-        return lambda: self.ask(what, case, setting)
+
+        def run() -> int | tuple[int, float]:
+            items, seconds = self._exchange(what, case, setting)
+            return (items, seconds) if self._counts_cpu else items
+
+        return run
 
     def ask(self, what: str, case: Case, setting: Any) -> Any:
         """Return what one run of a work gives."""
-        self._pipe.send((what, case, setting))
+        return self._exchange(what, case, setting)[0]
+
+    def _exchange(self, *message: Any) -> tuple[Any, float]:
+        """Return a work's result and the CPU seconds of its process."""
+        self._pipe.send(message)
         answer = self._pipe.recv()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        result, seconds = answer
+        return result, seconds
 
     def close(self) -> None:
         """End the process."""
@@ -67,13 +88,15 @@ def _serve(pipe: Connection, is_ours: bool, threads: int) -> None:
     os._exit(0)  # loader workers need no farewell
 
 
-def _answer(ready: _Ready, is_ours: bool, what: str, case: Case, setting: Any) -> Any:
+def _answer(ready: _Ready, is_ours: bool, what: str, case: Case, setting: Any) -> tuple[Any, float]:
     if case != ready.case:
         ready.case, ready.works = case, {}
     key = (what, setting)
     if key not in ready.works:
         ready.works[key] = _make(is_ours, what, case, setting)
-    return ready.works[key]()
+    started = time.process_time()
+    result = ready.works[key]()
+    return result, time.process_time() - started
 
 
 def _make(is_ours: bool, what: str, case: Case, setting: Any) -> Any:
