@@ -80,7 +80,7 @@ def _serve(pipe: Connection, is_ours: bool, threads: int) -> None:
     if is_ours:
         seeding.seed_torch(0, threads)
     ready = _Ready()
-    while (message := pipe.recv()) is not None:
+    while (message := _next(pipe)) is not None:
         try:
             pipe.send(_answer(ready, is_ours, *message))
         except Exception as error:
