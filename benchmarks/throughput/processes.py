@@ -88,6 +88,14 @@ def _serve(pipe: Connection, is_ours: bool, threads: int) -> None:
     os._exit(0)  # loader workers need no farewell
 
 
+def _next(pipe: Connection) -> Any:
+    """Return the next message; None where the other end is gone."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None
+
+
 def _answer(ready: _Ready, is_ours: bool, what: str, case: Case, setting: Any) -> tuple[Any, float]:
     if case != ready.case:
         ready.case, ready.works = case, {}
