@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,9 +111,9 @@ def make_method(case: Case) -> Method:
     """Return the method, its weights drawn."""
     module = methods.load(case.method)
     torch.manual_seed(0)
-    values = {**recipes.numbers(case), "views": []}
+    views = [dataclasses.asdict(view) for view in recipes.views(case)]
+    values = {**recipes.numbers(case), "views": views}
     settings = params.build(module.Params, values, f"methods.{case.method}")
-    settings = type(settings)(**{**vars(settings), "views": recipes.views(case)})
     facts = DataInfo(case.images, 1, case.size, *_NORM)
     method: Method = module.METHOD(backbones.build(recipes.backbone(case)), settings, facts)
     return method
