@@ -74,8 +74,9 @@ ui: setup  ## MLflow on the local store
 	@sslbench publish
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
-bench: setup  ## the fixed cost of a cell, measured
+bench: setup  ## the fixed cost of a cell, and pretraining beside lightly
 	python -m benchmarks.cell_cost
+	python -m benchmarks.throughput
 
 lock:  ## resolve pyproject.toml afresh into requirements.lock
 	$(PYTHON) -m benchmarks.make_lock

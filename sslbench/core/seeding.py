@@ -21,12 +21,17 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+# Turns that a thread of GNU OpenMP waits for the others before it sleeps: what libgomp itself takes
+# where it knows of more threads than cores. It cannot know of other processes, and its usual
+# 300,000 turns made two cells on two cores ten times slower (docs/performance.md).
+_SPIN_COUNT = 1000
 
 
 def pin_threads(threads: int) -> None:
     """Fix the number of threads of every numeric library; call before importing them."""
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
+    os.environ.setdefault("GOMP_SPINCOUNT", str(_SPIN_COUNT))
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 
 

@@ -50,6 +50,17 @@ class Loop:
 
     def run(self) -> list[dict[str, Any]]:
         """Train for the whole budget, resuming if a state is there; return the history."""
+        first, history = self.start()
+        for epoch in range(first, self.budget.epochs):
+            row = self.epoch(epoch)
+            history.append(row)
+            self.report(row)
+            if (epoch + 1) % self.budget.checkpoint_every_epochs == 0:
+                checkpoint.save(self.scratch, epoch, self.method, self.optimizers, history)
+        return history
+
+    def start(self) -> tuple[int, list[dict[str, Any]]]:
+        """Make the optimisers and load a saved state; return (epochs done, their history)."""
         device = self.batches.device
         self.fabric = Fabric(
             accelerator="cuda" if device.type == "cuda" else "cpu",
@@ -59,16 +70,10 @@ class Loop:
         self.optimizers = optimizers.build(self.method, self.recipe.optimizer)
         wrapped = self.fabric.setup(self.method, *self.optimizers.values())
         self.steppers = dict(zip(self.optimizers, wrapped[1:], strict=True))
-        first, history = checkpoint.restore(self.scratch, self.method, self.optimizers)
-        for epoch in range(first, self.budget.epochs):
-            row = self._epoch(epoch)
-            history.append(row)
-            self.report(row)
-            if (epoch + 1) % self.budget.checkpoint_every_epochs == 0:
-                checkpoint.save(self.scratch, epoch, self.method, self.optimizers, history)
-        return history
+        return checkpoint.restore(self.scratch, self.method, self.optimizers)
 
-    def _epoch(self, epoch: int) -> dict[str, Any]:
+    def epoch(self, epoch: int) -> dict[str, Any]:
+        """Train for one epoch, counted from 0; return its history row."""
         steps = self.batches.per_epoch
         progress = Progress(epoch * steps, self.budget.epochs * steps, steps)
         self.method.on_epoch_start(

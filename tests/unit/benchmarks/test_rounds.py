@@ -20,6 +20,11 @@ def test_contestants_take_turns_and_every_other_round_is_reversed():
     assert all(rate > 0 for found in rates.values() for rate in found)
 
 
+def test_work_may_keep_its_own_time():
+    rates = rounds.alternate({"a": lambda: (6, 2.0), "b": lambda: (6, 3.0)}, rounds=2)
+    assert rates == {"a": [3.0, 3.0], "b": [2.0, 2.0]}
+
+
 def test_ratios_pair_rates_of_one_round():
     record = rounds.compare("x", [10, 40, 30], [10, 10, 20], size=32, precision="fp32")
     assert (record.ratio_low, record.ratio_median, record.ratio_high) == (1.0, 1.5, 4.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import ColorJitter, RandomResizedCrop
 
 from sslbench.views.parameters import draw
 from sslbench.views.policy import PLAIN, Blur, Crop, Jitter
@@ -88,6 +88,35 @@ def test_jitter_lies_in_torchvisions_ranges_and_in_every_order():
     orders, counts = torch.unique(drawn.order, dim=0, return_counts=True)
     assert len(orders) == 24
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3
+
+
+def torchvisions_jitter(jitter: Jitter, count: int) -> np.ndarray:
+    """Return draws (count, 8): the order, then brightness, contrast, saturation and hue."""
+    ranges = ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+    limits = ranges.brightness, ranges.contrast, ranges.saturation, ranges.hue
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        found = [ColorJitter.get_params(*limits) for _ in range(count)]
+    return np.array([[*order.tolist(), *factors] for order, *factors in found])
+
+
+def test_jitter_is_distributed_as_torchvisions():
+    jitter = Jitter(probability=1.0, brightness=0.4, contrast=1.5, saturation=0.8, hue=0.1)
+    drawn = draw(replace(PLAIN, jitter=jitter), COUNT, 8, 8, generator()).jitter
+    theirs = torchvisions_jitter(jitter, COUNT)
+    ours = torch.cat([drawn.order, drawn.factors, drawn.hue[:, None]], dim=1).double().numpy()
+    for column in range(4, 8):
+        assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3, column
+    for place in range(4):
+        counts = [np.bincount(draws[:, place].astype(int)) for draws in (ours, theirs)]
+        assert stats.chi2_contingency(np.array(counts)).pvalue > 1e-3, place
+
+
+@pytest.mark.parametrize("what", ["flip", "grey", "solarise"])
+def test_what_happens_by_chance_happens_as_often_as_asked(what):
+    drawn = draw(replace(PLAIN, **{what: 0.2}), COUNT, 8, 8, generator())
+    happened = int(getattr(drawn, what).sum())
+    assert stats.binomtest(happened, COUNT, 0.2).pvalue > 1e-3
 
 
 def test_what_is_off_is_not_drawn():

@@ -1,0 +1,1 @@
+"""Pretraining side by side with lightly's published examples, in images per second."""

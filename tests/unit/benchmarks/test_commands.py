@@ -1,0 +1,79 @@
+"""The benchmarks' commands, at the smallest size: they run, and say what was promised."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+KEYS = {
+    "name", "size", "precision", "ours", "peer",
+    "ratio_median", "ratio_low", "ratio_high", "rounds", "details",
+}  # fmt: skip
+SHARES = {"views", "model", "optimiser", "health", "host"}
+TINY = ["--images", "16", "--batch-size", "8", "--rounds", "1"]
+
+
+def run(module, *options):
+    command = [sys.executable, "-m", f"benchmarks.{module}", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_throughput_writes_its_records(tmp_path):
+    path = tmp_path / "records.json"
+    methods = ["--methods", "simclr", "byol", "mae", "mocov2", "swav", "--sizes", "32"]
+    done = run("throughput", *methods, *TINY, "--json", str(path), "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())
+    assert all(set(record) == KEYS for record in records)
+    found = {(record["name"], record["precision"]) for record in records}
+    assert len(found) == len(records) == 15
+    assert {("views/mae", "fp32"), ("pretrain/swav", "bf16")} <= found
+    for record in records:
+        if record["name"].startswith("pretrain/"):
+            shares = [record["details"][part] for part in SHARES]
+            assert sum(shares) == pytest.approx(1.0)
+            assert min(shares) > -0.01
+
+
+def test_throughput_refuses_less_than_a_batch():
+    done = run("throughput", "--images", "4")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "benchmarks.throughput: --images: not one whole batch; "
+        "raise --images or lower --batch-size\n"
+    )
+
+
+@pytest.mark.slow
+def test_gpu_runs_on_a_cpu_to_be_tried():
+    done = run("gpu", "--device", "cpu", *TINY)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["device"] == "cpu"
+    assert set(found["records"][0]) == KEYS
+    # 0.557 G multiply-adds of a forward pass; two views, and twice as much backward.
+    assert found["work_per_image"]["flops"] == pytest.approx(2 * 3 * 2 * 0.557e9, rel=0.05)
+    assert found["work_per_image"]["bytes"] > 1e6
+    assert found["share_of_matrix_rate"] > 0
+
+
+@pytest.mark.slow
+def test_gpu_without_a_gpu_says_so_in_a_line():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is here")
+    done = run("gpu")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("benchmarks.gpu: no CUDA device is here")
+
+
+@pytest.mark.slow
+def test_kornia_absent_is_one_line():
+    pytest.importorskip("torch")
+    done = run("against_kornia", "--rounds", "1", "--images", "16", "--batch-size", "8")
+    if done.returncode:
+        assert done.stderr.startswith("benchmarks.against_kornia: kornia cannot be imported")
