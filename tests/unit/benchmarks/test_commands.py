@@ -77,3 +77,16 @@ def test_kornia_absent_is_one_line():
     done = run("against_kornia", "--rounds", "1", "--images", "16", "--batch-size", "8")
     if done.returncode:
         assert done.stderr.startswith("benchmarks.against_kornia: kornia cannot be imported")
+
+
+@pytest.mark.slow
+def test_evaluation_speed_agrees_with_its_peers(tmp_path):
+    path = tmp_path / "records.json"
+    sizes = ["--bank", "600", "--queries", "128", "--classes", "10", "--rounds", "1"]
+    done = run("evaluation_speed", *sizes, "--only", "extract", "knn", "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())
+    assert [record["name"] for record in records] == ["extract/tiny resnet"] * 2 + [
+        "knn/10 classes"
+    ]
+    assert records[-1]["details"]["answers that differ"] == 0
