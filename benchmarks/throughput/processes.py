@@ -7,7 +7,6 @@ that others use it would decide everything.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -85,7 +84,7 @@ def _serve(pipe: Connection, is_ours: bool, threads: int) -> None:
             pipe.send(_answer(ready, is_ours, *message))
         except Exception as error:
             pipe.send(error)
-    os._exit(0)  # loader workers need no farewell
+    ready.works.clear()  # ends the workers of loaders
 
 
 def _next(pipe: Connection) -> Any:

@@ -62,11 +62,8 @@ class Loop:
     def start(self) -> tuple[int, list[dict[str, Any]]]:
         """Make the optimisers and load a saved state; return (epochs done, their history)."""
         device = self.batches.device
-        self.fabric = Fabric(
-            accelerator="cuda" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            precision=self.budget.precision,
-        )
+        kind, devices = device.type, [device.index or 0] if device.type == "cuda" else 1
+        self.fabric = Fabric(accelerator=kind, devices=devices, precision=self.budget.precision)
         self.optimizers = optimizers.build(self.method, self.recipe.optimizer)
         wrapped = self.fabric.setup(self.method, *self.optimizers.values())
         self.steppers = dict(zip(self.optimizers, wrapped[1:], strict=True))
@@ -99,8 +96,7 @@ class Loop:
         factor = cosine_with_warmup(progress, self.recipe.warmup_fraction)
         self.method.before_step(progress)
         batches = [self.batches.make(p, stream) for p in index.chunk(self.budget.accumulate)]
-        total = torch.zeros((), device=self.batches.device)
-        parts: Parts = {}
+        total, parts = torch.zeros((), device=self.batches.device), Parts()
         for phase, optimizer in self.optimizers.items():
             optimizers.set_learning_rate(optimizer, factor)
             total = total + self._phase(phase, batches, progress, parts)
