@@ -59,6 +59,16 @@ def test_chunks_change_nothing(data, monkeypatch):
         assert np.array_equal(whole[setting], chunked[setting])
 
 
+def test_many_values_are_sorted_by_torch_to_the_same_end(data, monkeypatch):
+    bank, labels, queries, _ = data
+    few = knn.predict(queries, bank, labels, SETTINGS)
+    monkeypatch.setattr(knn, "_MANY_VALUES", 0)
+    monkeypatch.setattr(knn, "_partitioned", None)
+    many = knn.predict(queries, bank, labels, SETTINGS)
+    for setting in SETTINGS:
+        assert np.array_equal(few[setting], many[setting])
+
+
 def test_a_small_temperature_does_not_overflow(data):
     bank, labels, queries, _ = data
     sharp = knn.predict(queries, bank, labels, [(20, 1e-3), (1, 1.0)])
