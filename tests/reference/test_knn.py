@@ -63,7 +63,7 @@ def test_many_values_are_sorted_by_torch_to_the_same_end(data, monkeypatch):
     bank, labels, queries, _ = data
     few = knn.predict(queries, bank, labels, SETTINGS)
     monkeypatch.setattr(knn, "_MANY_VALUES", 0)
-    monkeypatch.setattr(knn, "_partitioned", None)
+    monkeypatch.setattr(knn, "partitioned", None)
     many = knn.predict(queries, bank, labels, SETTINGS)
     for setting in SETTINGS:
         assert np.array_equal(few[setting], many[setting])

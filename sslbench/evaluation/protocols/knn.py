@@ -27,6 +27,7 @@ from sslbench.evaluation.protocols.base import (
     best,
     classify_layers,
 )
+from sslbench.evaluation.protocols.parts.largest import partitioned, topk
 from sslbench.evaluation.protocols.parts.metrics import top1
 from sslbench.evaluation.protocols.parts.scaling import unit_rows
 
@@ -36,7 +37,7 @@ KIND = "probe"
 LABELS = "one"
 
 _CHUNK_VALUES = 2**24  # similarities held at once: 64 MiB
-# From here on torch's topk, five times as fast as numpy's partition, is worth torch's import.
+# From here on torch's topk is worth its import.
 _MANY_VALUES = 2**27
 
 
@@ -124,26 +125,13 @@ def _neighbours(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield cosines and bank indices, each (chunk, k), nearest first."""
     rows = max(1, _CHUNK_VALUES // len(bank))
-    largest = _partitioned if len(queries) * len(bank) < _MANY_VALUES else _topk
+    largest = partitioned if len(queries) * len(bank) < _MANY_VALUES else topk
     for start in range(0, len(queries), rows):
         similarity = queries[start : start + rows] @ bank.T
         index = largest(similarity, k)
         cosine = np.take_along_axis(similarity, index, axis=1)
         order = np.argsort(-cosine, axis=1, kind="stable")
         yield np.take_along_axis(cosine, order, axis=1), np.take_along_axis(index, order, axis=1)
-
-
-def _partitioned(values: np.ndarray, k: int) -> np.ndarray:
-    """Return the columns (rows, k) of the k largest values (rows, columns), in no order."""
-    return np.argpartition(values, values.shape[1] - k, axis=1)[:, -k:]
-
-
-def _topk(values: np.ndarray, k: int) -> np.ndarray:
-    """Return the same by torch, which uses every thread."""
-    import torch
-
-    index: np.ndarray = torch.from_numpy(values).topk(k, dim=1).indices.numpy()
-    return index
 
 
 def _votes(

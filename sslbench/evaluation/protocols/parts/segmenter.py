@@ -54,10 +54,17 @@ class Segmenter(nn.Module):
             maps = self.backbone.maps(images)
         size = images.shape[2:]
         logits = [
-            functional.interpolate(head(maps[name]), size=size, mode="bilinear")
+            _enlarged(head(maps[name]), size)
             for name, head in zip(self.names, self.heads, strict=True)
         ]
         return torch.stack(logits).sum(dim=0)
+
+
+def _enlarged(maps: Tensor, size: torch.Size) -> Tensor:
+    """Return maps brought to (height, width) `size`; those that have it as they are."""
+    if maps.shape[2:] == size:  # the same values as interpolation's, without its two passes
+        return maps
+    return functional.interpolate(maps, size=size, mode="bilinear")
 
 
 def _head(width: int, num_classes: int) -> nn.Sequential:
