@@ -34,9 +34,8 @@ def views(case: Case) -> Work:
 
     def work() -> int:
         made = 0
-        for step, index in enumerate(batches.order(epoch := next(epochs))):
-            batch = batches.make(index, batches.stream(f"{epoch}/{step}"))
-            made += sum(len(view) for view in batch.views)
+        for parts in batches.steps(next(epochs), 1):
+            made += sum(len(view) for part in parts for view in batches.finish(part).views)
         return made
 
     return work
@@ -96,7 +95,7 @@ def make_batches(
     """Return batches of images held raw in memory, whatever their size."""
     mean, std = (torch.tensor(values, device=device) for values in _NORM)
     return batches_class(
-        feed=Feed(_split(case), case.size, device),
+        feed=Feed(_split(case), device),
         method=make_method(case),
         image_size=case.size,
         mean=mean,
