@@ -104,7 +104,7 @@ def test_images_of_one_size_become_what_the_batched_executor_makes_of_them():
     batch = torch.stack(images).permute(0, 3, 1, 2)
     expected = make_views(views, batch, 32, *UNIT, generator())
     for found, wanted in zip(made(views, images, 32), expected, strict=True):
-        assert (found - wanted).abs().max() <= 1 / 255
+        assert (found - wanted).abs().max() < 1.1 / 255  # two passes, each rounded
 
 
 def test_the_order_in_which_images_arrive_changes_no_bit():
