@@ -34,7 +34,7 @@ def resized_crop(images: Tensor, window: Tensor, flip: Tensor | None, size: int)
 
 
 def cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
-    """Return one box of one image, antialiased, as (size, size, channel) uint8.
+    """Return one box of one image, antialiased, as (channel, size, size) uint8.
 
     The same filter as `resized_crop`, rounded to whole numbers, as torchvision does it on bytes.
 
@@ -45,8 +45,7 @@ def cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
     """
     top, left, height, width = box
     inside = image[top : top + height, left : left + width].permute(2, 0, 1)[None]
-    resized = functional.interpolate(inside, size=(size, size), mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0)
+    return functional.interpolate(inside, size=(size, size), mode="bilinear", antialias=True)[0]
 
 
 def _resize_weights(

@@ -26,7 +26,7 @@ class _Cuts:
         view: what each image becomes.
         parameters: of what is done on the device, without the crop.
         boxes: (copies * batch) lists of top, left, height and width in pixels of whole images.
-        pixels: (copies * batch, size, size, channel) uint8, filled image by image.
+        pixels: (copies * batch, channel, size, size) uint8, filled image by image.
     """
 
     view: View
@@ -61,7 +61,7 @@ class WholeViews:
         Any thread may call it, once for each position.
         """
         for cuts in self._cuts:
-            size = cuts.pixels.shape[1]
+            size = cuts.pixels.shape[2]
             for row in range(position, len(cuts.boxes), self._batch):
                 cuts.pixels[row] = geometry.cut(image, cuts.boxes[row], size)
 
@@ -74,7 +74,7 @@ class WholeViews:
         """
         made: list[Tensor] = []
         for cuts in self._cuts:
-            pixels = cuts.pixels.to(mean.device).permute(0, 3, 1, 2)
+            pixels = cuts.pixels.to(mean.device)
             size = pixels.shape[2]
             out = transform(pixels, cuts.view, cuts.parameters, size, mean, std)
             made.extend(out.chunk(cuts.view.copies))
@@ -84,7 +84,7 @@ class WholeViews:
 def _draw(view: View, sizes: Tensor, size: int, generator: torch.Generator) -> _Cuts:
     """Return one view's cuts, drawn but empty; `size` is the view's side in pixels."""
     batch, sides = len(sizes) * view.copies, sizes.repeat(view.copies, 1)
-    pixels = torch.empty(batch, size, size, 3, dtype=torch.uint8)
+    pixels = torch.empty(batch, 3, size, size, dtype=torch.uint8)
     if view.crop is None:  # padding and its shift come after the cut
         parameters, windows = draw(view, batch, size, size, generator), _central_squares(sides)
         return _Cuts(view, parameters, _boxes(windows), pixels)

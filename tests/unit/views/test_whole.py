@@ -123,7 +123,7 @@ def test_without_a_crop_it_is_the_central_square():
     (view,) = made((PLAIN,), images, 20, (MEAN, STD))
     boxes = [(0, 10, 40, 40), (10, 0, 40, 40)]
     for row, box in enumerate(boxes):
-        square = geometry.cut(images[row], box, 20).permute(2, 0, 1)
+        square = geometry.cut(images[row], box, 20)
         assert torch.equal(view[row], plain(square[None], MEAN, STD)[0])
 
 
@@ -131,7 +131,7 @@ def test_padding_shifts_the_square_as_it_shifts_small_images():
     images, view = photographs([(40, 61)] * 3), replace(PLAIN, pad=2, rotation=10.0, flip=0.5)
     squares = torch.stack([geometry.cut(image, (0, 10, 40, 40), 20) for image in images])
     drawn = draw(view, 3, 20, 20, generator())
-    expected = transform(squares.permute(0, 3, 1, 2), view, drawn, 20, MEAN, STD)
+    expected = transform(squares, view, drawn, 20, MEAN, STD)
     (found,) = made((view,), images, 20, (MEAN, STD))
     assert torch.equal(found, expected)
     assert take(drawn, torch.tensor([1])).window.shape == (1, 4)
