@@ -151,14 +151,14 @@ def work_per_image(loop: Loop) -> dict[str, float]:
 
     per_epoch = loop.batches.per_epoch
     progress = Progress(0, loop.budget.epochs * per_epoch, per_epoch)
-    index = loop.batches.order(0)[0]
+    pending = next(loop.batches.steps(0, 1))
     with FlopCounterMode(display=False) as flops:
-        loop._step(progress, index)
+        loop._step(progress, pending)
     with Traffic() as traffic:
-        loop._step(progress, index)
+        loop._step(progress, pending)
     return {
-        "flops": flops.get_total_flops() / len(index),
-        "bytes": traffic.moved / len(index),
+        "flops": flops.get_total_flops() / loop.batches.size,
+        "bytes": traffic.moved / loop.batches.size,
     }
 
 

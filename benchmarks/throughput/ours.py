@@ -24,7 +24,7 @@ from sslbench.pretraining.settings import Budget, OptimizerSettings, Recipe
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _EPOCHS = 10_000  # never reached: the schedule stays at its warm end
-_NORM = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NORM = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def views(case: Case) -> Work:
@@ -34,9 +34,8 @@ def views(case: Case) -> Work:
 
     def work() -> int:
         made = 0
-        for step, index in enumerate(batches.order(epoch := next(epochs))):
-            batch = batches.make(index, batches.stream(f"{epoch}/{step}"))
-            made += sum(len(view) for view in batch.views)
+        for parts in batches.steps(next(epochs), 1):
+            made += sum(len(view) for part in parts for view in batches.finish(part).views)
         return made
 
     return work
@@ -94,9 +93,9 @@ def make_batches(
     case: Case, device: torch.device, batches_class: type[Batches] = Batches
 ) -> Batches:
     """Return batches of images held raw in memory, whatever their size."""
-    mean, std = (torch.tensor(values, device=device) for values in _NORM)
+    mean, std = (torch.tensor(values, device=device) for values in NORM)
     return batches_class(
-        feed=Feed(_split(case), case.size, device),
+        feed=Feed(_split(case), device),
         method=make_method(case),
         image_size=case.size,
         mean=mean,
@@ -114,7 +113,7 @@ def make_method(case: Case) -> Method:
     views = [dataclasses.asdict(view) for view in recipes.views(case)]
     values = {**recipes.numbers(case), "views": views}
     settings = params.build(module.Params, values, f"methods.{case.method}")
-    facts = DataInfo(case.images, 1, case.size, *_NORM)
+    facts = DataInfo(case.images, 1, case.size, *NORM)
     method: Method = module.METHOD(backbones.build(recipes.backbone(case)), settings, facts)
     return method
 

@@ -72,6 +72,6 @@ def split(watch: Stopwatch, whole: float) -> dict[str, float]:
 
 def _timed_batches(watch: Stopwatch) -> type[Batches]:
     class TimedBatches(Batches):
-        make = watch.timed("views", Batches.make)
+        finish = watch.timed("views", Batches.finish)
 
     return TimedBatches

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sslbench.core import seeding
 from sslbench.methods.base import Method, ViewBatch
+from sslbench.pretraining.decoder import wait
 from sslbench.pretraining.feed import Feed
 from sslbench.views.apply import make_views, plain
+from sslbench.views.whole import WholeViews
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A batch that was started.
+
+    Attributes:
+        index: (batch,) position of each image in the train split.
+        stream: the batch's random stream.
+        views: those that threads are cutting; None where images are small.
+        tasks: what to wait for before they are whole.
+    """
+
+    index: Tensor
+    stream: torch.Generator
+    views: WholeViews | None
+    tasks: list[Future[None]]
 
 
 @dataclass(frozen=True)
@@ -72,11 +95,37 @@ class Batches:
         shuffled = [torch.randperm(len(self.rows), generator=stream) for _ in range(passes)]
         return list(torch.split(self.rows[torch.cat(shuffled)[:wanted]], self.size))
 
-    def make(self, index: Tensor, stream: torch.Generator) -> ViewBatch:
-        """Return the batch of (batch,) indices."""
-        index = index.to(self.device)
-        images = self.feed.images(index)
-        views = make_views(self.method.views, images, self.image_size, self.mean, self.std, stream)
+    def steps(self, epoch: int, parts: int) -> Iterator[list[Pending]]:
+        """Yield each step's batch of an epoch in so many parts, while the next one is decoded."""
+        return _one_ahead(
+            self._start_step(epoch * self.per_epoch + number, index.chunk(parts))
+            for number, index in enumerate(self.order(epoch))
+        )
+
+    def _start_step(self, step: int, parts: Iterable[Tensor]) -> list[Pending]:
+        stream = self.stream(f"step/{step}")
+        return [self.start(part, stream) for part in parts]
+
+    def start(self, index: Tensor, stream: torch.Generator) -> Pending:
+        """Start on the batch of (batch,) indices; only large images have something to start."""
+        decoder = self.feed.decoder
+        if decoder is None:
+            return Pending(index, stream, None, [])
+        rows = index.cpu().numpy()
+        views = WholeViews(self.method.views, decoder.sizes(rows), self.image_size, stream)
+        return Pending(index, stream, views, decoder.start(rows, views.cut))
+
+    def finish(self, pending: Pending) -> ViewBatch:
+        """Return the batch once it is there."""
+        index, stream = pending.index.to(self.device), pending.stream
+        if pending.views is None:
+            images = self.feed.images(index)
+            views = make_views(
+                self.method.views, images, self.image_size, self.mean, self.std, stream
+            )
+        else:
+            wait(pending.tasks)
+            views = pending.views.finish(self.mean, self.std)
         labels = None if self.labels is None else self.labels[index]
         return ViewBatch(views, index, stream, labels)
 
@@ -92,10 +141,22 @@ class Batches:
         self.method.eval()
         with torch.no_grad():
             chunks = torch.split(torch.arange(len(self.feed)), self.size)
-            found = [function(self.make(chunk, stream).views) for chunk in chunks]
+            started = _one_ahead(self.start(chunk, stream) for chunk in chunks)
+            found = [function(self.finish(pending).views) for pending in started]
         self.method.train(was_training)
         return torch.cat(found)
 
     def stream(self, name: str) -> torch.Generator:
         """Return the named random stream on the device."""
         return seeding.generator(self.seed, name, str(self.device))
+
+
+def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items in order, each once the next has been taken, and so started."""
+    previous = next(items, None)
+    for item in items:
+        if previous is not None:
+            yield previous
+        previous = item
+    if previous is not None:
+        yield previous

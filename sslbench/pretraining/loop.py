@@ -21,7 +21,7 @@ from tqdm import tqdm
 from sslbench.core import seeding
 from sslbench.methods.base import EpochContext, Method, Progress, ViewBatch
 from sslbench.pretraining import checkpoint, health, optimizers
-from sslbench.pretraining.batches import Batches
+from sslbench.pretraining.batches import Batches, Pending
 from sslbench.pretraining.schedules import cosine_with_warmup
 from sslbench.pretraining.settings import Budget, Recipe
 
@@ -79,23 +79,22 @@ class Loop:
         losses: list[Tensor] = []
         parts: Parts = {}
         label = f"{self.name} seed {self.batches.seed} epoch {epoch + 1}/{self.budget.epochs}"
-        order = self.batches.order(epoch)
-        for index in tqdm(order, desc=label, disable=not sys.stderr.isatty(), leave=False):
+        hidden, started = not sys.stderr.isatty(), self.batches.steps(epoch, self.budget.accumulate)
+        for pending in tqdm(started, label, steps, disable=hidden, leave=False):
             progress = Progress(epoch * steps + len(losses), self.budget.epochs * steps, steps)
-            loss, step_parts = self._step(progress, index)
+            loss, step_parts = self._step(progress, pending)
             losses.append(loss)
             _add(parts, step_parts, 1 / steps)
         stacked = torch.stack(losses).cpu()
         health.refuse_non_finite(stacked, epoch * steps, self.name)
         return self._row(epoch, stacked, parts, progress)
 
-    def _step(self, progress: Progress, index: Tensor) -> tuple[Tensor, Parts]:
+    def _step(self, progress: Progress, pending: list[Pending]) -> tuple[Tensor, Parts]:
         # Libraries that draw from the global generator (drop path, dropout) are covered too.
         torch.manual_seed(seeding.stream_seed(self.batches.seed, f"global/{progress.step}"))
-        stream = self.batches.stream(f"step/{progress.step}")
         factor = cosine_with_warmup(progress, self.recipe.warmup_fraction)
         self.method.before_step(progress)
-        batches = [self.batches.make(p, stream) for p in index.chunk(self.budget.accumulate)]
+        batches = [self.batches.finish(part) for part in pending]
         total, parts = torch.zeros((), device=self.batches.device), Parts()
         for phase, optimizer in self.optimizers.items():
             optimizers.set_learning_rate(optimizer, factor)

@@ -142,7 +142,7 @@ def _batches(
 ) -> Batches:
     device = torch.device(request.device)
     return Batches(
-        feed=Feed(split, budget.image_size, device),
+        feed=Feed(split, device),
         method=method,
         image_size=budget.image_size,
         mean=torch.tensor(info.mean, device=device),

@@ -8,6 +8,7 @@ weights are those of torchvision's antialiased bilinear `resized_crop` and of it
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,6 +31,21 @@ def resized_crop(images: Tensor, window: Tensor, flip: Tensor | None, size: int)
     down = _resize_weights(top, height, None, size, images.shape[2])
     across = _resize_weights(left, width, flip, size, images.shape[3])
     return _separable(images, down, across)
+
+
+def cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
+    """Return one box of one image, antialiased, as (channel, size, size) uint8.
+
+    The same filter as `resized_crop`, rounded to whole numbers, as torchvision does it on bytes.
+
+    Args:
+        image: (height, width, channel) uint8 on the CPU.
+        box: top, left, height and width in pixels, inside the image.
+        size: side of the result in pixels.
+    """
+    top, left, height, width = box
+    inside = image[top : top + height, left : left + width].permute(2, 0, 1)[None]
+    return functional.interpolate(inside, size=(size, size), mode="bilinear", antialias=True)[0]
 
 
 def _resize_weights(

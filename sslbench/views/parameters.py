@@ -81,15 +81,24 @@ class _Draws:
         unit = torch.rand(self.batch, *shape, generator=self.generator, device=device)
         return low + (high - low) * unit
 
+    def column(self, value: float | Tensor) -> Tensor:
+        """Return (batch, 1) floats: one value for all, or each image's own."""
+        if isinstance(value, Tensor):
+            return value
+        return torch.full((self.batch, 1), float(value), device=self.generator.device)
+
     def happens(self, probability: float) -> Tensor | None:
         """Return (batch,) bool, or None where it cannot happen."""
         return self.uniform(0.0, 1.0) < probability if probability > 0 else None
 
 
-def draw(view: View, batch: int, height: int, width: int, generator: torch.Generator) -> Parameters:
+def draw(
+    view: View, batch: int, height: int | Tensor, width: int | Tensor, generator: torch.Generator
+) -> Parameters:
     """Return the parameters of one copy of a view for images of `height` x `width` pixels.
 
-    Nothing is drawn for an operation that is off, and nothing waits for the device.
+    Nothing is drawn for an operation that is off, and nothing waits for the device. Images of
+    different sizes have their sides as (batch, 1) floats on the generator's device.
     """
     draws = _Draws(batch, generator)
     return Parameters(
@@ -103,18 +112,18 @@ def draw(view: View, batch: int, height: int, width: int, generator: torch.Gener
     )
 
 
-def _window(view: View, draws: _Draws, height: int, width: int) -> Tensor | None:
-    if view.crop is not None:
-        return _crop(view.crop, draws, height, width)
-    if not view.pad:
+def _window(view: View, draws: _Draws, height: int | Tensor, width: int | Tensor) -> Tensor | None:
+    if view.crop is None and not view.pad:
         return None
+    sides = draws.column(height), draws.column(width)
+    if view.crop is not None:
+        return _crop(view.crop, draws, *sides)
     steps = 2 * view.pad + 1
     corner = (draws.uniform(0.0, 1.0, 2) * steps).floor().clamp_max(steps - 1)
-    extent = [torch.full_like(corner[:, 0], side) for side in (height, width)]
-    return torch.stack([corner[:, 0], corner[:, 1], *extent], dim=1)
+    return torch.cat([corner, *sides], dim=1)
 
 
-def _crop(crop: Crop, draws: _Draws, height: int, width: int) -> Tensor:
+def _crop(crop: Crop, draws: _Draws, height: Tensor, width: Tensor) -> Tensor:
     """Return torchvision's RandomResizedCrop windows: the first of ten tries that fits."""
     area = height * width * draws.uniform(*crop.scale, _CROP_TRIES)
     ratio = draws.uniform(math.log(crop.ratio[0]), math.log(crop.ratio[1]), _CROP_TRIES).exp()
@@ -122,29 +131,25 @@ def _crop(crop: Crop, draws: _Draws, height: int, width: int) -> Tensor:
     heights = (area / ratio).sqrt().round()
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
-    found = fits.any(dim=1)
+    found = fits.any(dim=1, keepdim=True)
     central = _central_crop(crop, height, width)
-    tall = torch.where(found, heights.gather(1, first)[:, 0], float(central[0]))
-    wide = torch.where(found, widths.gather(1, first)[:, 0], float(central[1]))
+    tall = torch.where(found, heights.gather(1, first), central[0])
+    wide = torch.where(found, widths.gather(1, first), central[1])
     top = _corner(height - tall, draws, found)
     left = _corner(width - wide, draws, found)
-    return torch.stack([top, left, tall, wide], dim=1)
+    return torch.cat([top, left, tall, wide], dim=1)
 
 
 def _corner(room: Tensor, draws: _Draws, found: Tensor) -> Tensor:
     """Return whole corners uniform over 0 .. room, or in the middle where no try fitted."""
-    anywhere = torch.minimum((draws.uniform(0.0, 1.0) * (room + 1)).floor(), room)
+    anywhere = torch.minimum((draws.uniform(0.0, 1.0, 1) * (room + 1)).floor(), room)
     return torch.where(found, anywhere, (room / 2).floor())
 
 
-def _central_crop(crop: Crop, height: int, width: int) -> tuple[int, int]:
+def _central_crop(crop: Crop, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """Return height and width of torchvision's fallback, the largest crop of a ratio in range."""
-    whole = width / height
-    if whole < crop.ratio[0]:
-        return round(width / crop.ratio[0]), width
-    if whole > crop.ratio[1]:
-        return height, round(height * crop.ratio[1])
-    return height, width
+    tall = torch.minimum(height, (width / crop.ratio[0]).round())
+    return tall, torch.minimum(width, (height * crop.ratio[1]).round())
 
 
 def _angle(degrees: float, draws: _Draws) -> Tensor | None:

@@ -162,6 +162,14 @@ class Split:
         pixels: np.ndarray = self.pixels[int(index)]
         return pixels
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of one image in pixels; nothing is decoded for it."""
+        if self.is_encoded:
+            width, height = decoding.size_of(self.encoded(index))
+            return height, width
+        height, width = self.pixels.shape[1:3]
+        return height, width
+
     def decode(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
         """Return square images (B, size, size, 3) uint8.
 

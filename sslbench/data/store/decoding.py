@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -39,25 +41,36 @@ def to_rgb(content: bytes) -> Image.Image:
     Raises:
         BadImageError: empty, damaged, too large, or of a kind not read.
     """
+    with _opened(content) as image:
+        image.load()
+        return _as_rgb(ImageOps.exif_transpose(image))
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Return (width, height) in pixels of the upright image, from the file's header.
+
+    Raises:
+        BadImageError: as `to_rgb`, as far as the header tells.
+    """
+    with _opened(content) as image:
+        width, height = image.size
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        return (height, width) if is_turned else (width, height)
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """Yield the image of a file, of which nothing but the header has been read."""
     if not content:
         raise BadImageError("empty file")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _refuse_bomb(image)
-            image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
+            yield image
     except BadImageError:
         raise
     except _DAMAGE as error:
         raise BadImageError(f"not a readable image ({error})") from None
-
-
-def size_of(content: bytes) -> tuple[int, int]:
-    """Return (width, height) in pixels of the upright image, from the header of a sound file."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        width, height = image.size
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
-        return (height, width) if is_turned else (width, height)
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:

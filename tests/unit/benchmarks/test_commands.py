@@ -90,3 +90,41 @@ def test_evaluation_speed_agrees_with_its_peers(tmp_path):
         "knn/10 classes"
     ]
     assert records[-1]["details"]["answers that differ"] == 0
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of two classes of JPEG files."""
+    image = pytest.importorskip("PIL.Image")
+    for number in range(16):
+        folder = tmp_path / "photographs" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        image.new("RGB", (150 + number, 120), (16 * number, 99, 0)).save(folder / f"{number}.jpg")
+    return tmp_path / "photographs"
+
+
+@pytest.mark.slow
+def test_large_images_writes_its_records(tmp_path, photographs):
+    path = tmp_path / "records.json"
+    done = run("large_images", "--data", str(photographs), *TINY, "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())
+    assert all(set(record) == KEYS for record in records)
+    names = ["simclr/decoded", "simclr/kept", "mae/decoded", "mae/kept"]
+    assert [record["name"] for record in records] == names
+    assert all(record["details"]["peer_workers"] in (0, 1, 2) for record in records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--images", "4"], "--images: not one whole batch; raise --images or lower --batch-size"),
+        (["--images", "64"], "photographs: 16 images where 64 are needed; give fewer --images"),
+    ],
+)
+def test_large_images_refuses_what_it_cannot_measure(photographs, options, says):
+    done = run("large_images", "--data", str(photographs), *options)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{says}\n")
+    assert done.stderr.count("\n") == 1

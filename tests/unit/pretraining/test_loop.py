@@ -30,6 +30,8 @@ BUDGET = Budget(
 class Images:
     """A feed of the harness's images, resident."""
 
+    decoder = None
+
     def __init__(self):
         self._images = harness.images()
         self.labels = torch.arange(len(self._images)) % harness.NUM_CLASSES
@@ -46,11 +48,11 @@ class Images:
 
 
 def loop(tmp_path, name="simclr", rows=None, **changes):
-    clip = changes.pop("gradient_clip", None)
+    clip, feed = changes.pop("gradient_clip", None), changes.pop("feed", None)
     budget = dataclasses.replace(BUDGET, **changes)
     method = harness.build_method(name)
     batches = Batches(
-        feed=Images(),
+        feed=feed or Images(),
         method=method,
         image_size=budget.image_size,
         mean=harness.MEAN,
@@ -68,9 +70,9 @@ def weights(made):
     return torch.cat([p.detach().flatten() for p in made.method.parameters()])
 
 
-def assert_resumes(tmp_path, name):
+def assert_resumes(tmp_path, name, **changes):
     """Stop a run after its second epoch, start it again, and compare with one left alone."""
-    whole = loop(tmp_path / "whole", name)
+    whole = loop(tmp_path / "whole", name, **changes)
     history = whole.run()
 
     class Stop(Exception):
@@ -80,11 +82,11 @@ def assert_resumes(tmp_path, name):
         if row["epoch"] == 1:
             raise Stop
 
-    first = loop(tmp_path / "cut", name)
+    first = loop(tmp_path / "cut", name, **changes)
     first.report = stop
     with pytest.raises(Stop):
         first.run()
-    second = loop(tmp_path / "cut", name)
+    second = loop(tmp_path / "cut", name, **changes)
     assert second.run() == history
     assert torch.equal(weights(second), weights(whole))
 
@@ -219,4 +221,4 @@ def test_an_empty_train_split_is_refused():
             return 0
 
     with pytest.raises(UserError, match="the train split is empty"):
-        Feed(Empty(), 32, torch.device("cpu"))
+        Feed(Empty(), torch.device("cpu"))

@@ -54,8 +54,8 @@ def test_no_step_waits_for_a_value(name, tmp_path, monkeypatch):
     monkeypatch.setattr(colour, "selects", lambda images: False)  # as on a GPU
     steps = made.batches.per_epoch
     with Waits() as waits:
-        for step, index in enumerate(made.batches.order(1)):
-            made._step(Progress(steps + step, 3 * steps, steps), index)
+        for step, pending in enumerate(made.batches.steps(1, 1)):
+            made._step(Progress(steps + step, 3 * steps, steps), pending)
     assert waits.found.total() == (steps if name in ONE_WAIT else 0), waits.found
 
 
