@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sslbench.core import git, pipeline
 from sslbench.core import params as parameters
-from sslbench.core import pipeline
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
 
@@ -162,17 +160,10 @@ def processor(device: str) -> str:
 
 def git_state(root: Path = Path()) -> dict[str, str | None]:
     """Return the commit and, where the tree is dirty, the sha256 of its diff."""
-    commit = _git(root, "rev-parse", "HEAD")
-    difference = _git(root, "diff", "HEAD", "--", ".", f":!{LOCK}") if commit else None
+    commit = git.ask(root, "rev-parse", "HEAD")
+    difference = git.ask(root, "diff", "HEAD", "--", ".", f":!{LOCK}") if commit else None
     dirty = hashlib.sha256(difference.encode()).hexdigest() if difference else None
     return {"commit": commit, "dirty_diff_sha256": dirty}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(root), *arguments]
-    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def commit_of(step: Mapping[str, Any], root: Path = Path()) -> str | None:
@@ -185,5 +176,5 @@ def commit_of(step: Mapping[str, Any], root: Path = Path()) -> str | None:
     record = step.get("record")
     if not record or not (root / record).exists():
         return None
-    log = _git(root, "log", "--reverse", "--format=%H", f"-S{md5(root / record)}", "--", LOCK)
+    log = git.ask(root, "log", "--reverse", "--format=%H", f"-S{md5(root / record)}", "--", LOCK)
     return log.splitlines()[0] if log else None
