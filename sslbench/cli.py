@@ -1,4 +1,4 @@
-"""The sslbench command: compose, list, trace, verify, publish, prune, doctor."""
+"""The sslbench command: compose, list, trace, verify, export, publish, prune, doctor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "datasets": "the data sets there are",
     "trace": "the whole ancestry of one number",
     "verify": "re-hash artifacts and check lineage, or recompute a number",
+    "export": "a backbone for torchvision, timm, ONNX or as safetensors, with its card",
     "publish": "make the MLflow store reflect the artifacts on disk",
     "leaderboard": "print the report's table",
     "prune": "remove records that the grid no longer names",

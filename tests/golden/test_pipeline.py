@@ -1,6 +1,7 @@
 """The whole pipeline, for real, in a copy of the tree: both engines, sharing, checks, recompute."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -303,3 +304,105 @@ def test_sync_refuses_to_bless_stale_numbers(by_snakemake, tmp_path):
     done = sslbench(folder, "sync", "dvc", check=False)
     assert done.returncode == 2
     assert "Snakemake has work left" in done.stderr
+
+
+LOAD_REGISTERED = """
+import json, sys
+import mlflow, numpy as np
+
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+model = mlflow.pyfunc.load_model("models:/sslbench-scenes-rotation@seed0")
+sys.path.insert(0, "export/rotation-0-onnx")
+import load
+
+images = np.random.default_rng(0).standard_normal((5, 3, 32, 32), dtype=np.float32)
+found = next(iter(model.predict(images).values()))
+signature = model.metadata.signature
+print(json.dumps({
+    "difference": float(abs(found - load.features(images)).max()),
+    "inputs": [list(i.shape) for i in signature.inputs], "outputs": list(found.shape),
+}))
+"""
+
+
+def test_an_export_is_registered_once_and_loads_from_the_registry(by_dvc):
+    command = ("export", "rotation", "0", "--format", "onnx", "--register")
+    assert "MLflow: sslbench-scenes-rotation/1" in sslbench(by_dvc, *command).stdout
+    assert "MLflow: sslbench-scenes-rotation/1" in sslbench(by_dvc, *command).stdout
+    loaded = json.loads(run(by_dvc, sys.executable, "-c", LOAD_REGISTERED).stdout)
+    assert loaded["difference"] == 0
+    assert loaded["inputs"] == [[-1, 3, 32, 32]]
+    assert loaded["outputs"][0] == 5
+
+
+def test_a_card_tells_the_trace_of_the_weights_and_their_numbers(by_dvc):
+    sslbench(by_dvc, "export", "rotation", "0", "--format", "torchvision")
+    folder = by_dvc / "export/rotation-0-torchvision"
+    card = json.loads((folder / "model_card.json").read_text())
+    assert [step["cell"] for step in card["trace"]] == ["prepare@scenes", "pretrain@rotation-0"]
+    record = json.loads((by_dvc / "metrics/scenes/knn/rotation/seed0.json").read_text())
+    told = next(row for row in card["numbers"] if row["id"] == "scenes/rotation/knn/top1")
+    assert told["fingerprint"] == record["fingerprint"]
+    assert told["value"] == record["measurements"][0]["value"]
+    text = (folder / "model_card.md").read_text()
+    assert card["fingerprint"] in text
+    assert "scenes/rotation/knn/top1" in text
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert card["files"]["model.safetensors"] == digest
+
+
+def test_an_export_never_replaces_what_is_no_export(by_dvc, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    command = ("export", "rotation", "0", "--format", "torchvision", "--out", str(tmp_path))
+    done = sslbench(by_dvc, *command, check=False)
+    assert done.returncode == 2
+    assert "is not empty and not an export; name another folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_export_of_an_edited_checkpoint_is_refused(by_dvc, tmp_path):
+    shutil.copytree(by_dvc, tmp_path / "copy", symlinks=True)
+    folder = tmp_path / "copy"
+    says = _edit_checkpoint(folder)
+    done = sslbench(folder, "export", "rotation", "0", "--format", "torchvision", check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+def test_an_export_of_what_the_grid_lacks_lists_what_it_has(by_dvc):
+    done = sslbench(by_dvc, "export", "byol", "0", "--format", "onnx", check=False)
+    assert done.returncode == 2
+    assert "no 'byol' with seed 0; there are: random_init 0" in done.stderr
+
+
+def test_an_old_report_is_traced_from_its_commit_alone(by_dvc, tmp_path):
+    """In a clone without one artifact; the values come once the cache has the records."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(by_dvc, origin, symlinks=True)
+    run(origin, "git", *identity, "commit", "-qam", "results")
+    text = (origin / "params.yaml").read_text()
+    (origin / "params.yaml").write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
+    (origin / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    run(origin, "git", *identity, "commit", "-qam", "later")
+    run(tmp_path, "git", "clone", "-q", str(origin), str(clone))
+    command = ("trace", "scenes/rotation/knn/top1", "--at", "HEAD~1", "--json")
+    bare = json.loads(sslbench(clone, *command).stdout)
+    names = [cell["cell"] for cell in bare["cells"]]
+    assert names[0] == "prepare@scenes"
+    assert "probe@rotation-1-scenes-knn" in names
+    assert not any(cell["values"] for cell in bare["cells"])
+    shutil.copytree(origin / ".dvc/cache", clone / ".dvc/cache")
+    full = json.loads(sslbench(clone, *command).stdout)
+    record = json.loads((by_dvc / "metrics/scenes/knn/rotation/seed1.json").read_text())
+    told = next(c for c in full["cells"] if c["cell"] == "probe@rotation-1-scenes-knn")
+    assert told["fingerprint"] == record["fingerprint"]
+    assert told["values"][0]["value"] == record["measurements"][0]["value"]
+    assert told["environment"] == record["environment"]
+
+
+def test_a_trace_at_a_commit_that_recorded_nothing_says_so(by_dvc):
+    done = sslbench(by_dvc, "trace", "scenes/rotation/knn/top1", "--at", "HEAD", check=False)
+    assert done.returncode == 2
+    assert "has no dvc.lock; choose a later one" in done.stderr

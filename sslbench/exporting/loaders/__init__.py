@@ -1,0 +1,1 @@
+"""What travels with an export: a format's file as load.py, and features.py."""
