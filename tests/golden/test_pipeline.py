@@ -381,7 +381,8 @@ def test_an_old_report_is_traced_from_its_commit_alone(by_dvc, tmp_path):
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     shutil.copytree(by_dvc, origin, symlinks=True)
-    run(origin, "git", *identity, "commit", "-qam", "results")
+    run(origin, "git", "add", "-A")
+    run(origin, "git", *identity, "commit", "-qm", "results")
     text = (origin / "params.yaml").read_text()
     (origin / "params.yaml").write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
     (origin / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
