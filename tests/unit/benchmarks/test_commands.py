@@ -90,3 +90,17 @@ def test_evaluation_speed_agrees_with_its_peers(tmp_path):
         "knn/10 classes"
     ]
     assert records[-1]["details"]["answers that differ"] == 0
+
+
+@pytest.mark.slow
+def test_growth_measures_every_stage_at_every_size(tmp_path):
+    path = tmp_path / "records.json"
+    done = run("growth", "--sizes", "300", "600", "--json", str(path), "--table")
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())
+    stages = ["drawn", "files", "extract", "knn", "linear"]
+    assert [(record["stage"], record["images"]) for record in records] == [
+        (stage, images) for stage in stages for images in (300, 600)
+    ]
+    assert all(record["cpu_us"] > 0 and record["own_mib"] > 5 for record in records)
+    assert len(done.stdout.splitlines()) == 2 + len(records)
