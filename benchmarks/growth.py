@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,10 @@ def main() -> None:
         stage, images, folder = arguments.child
         _work(stage, int(images), Path(folder))
         return
-    found = [measure(stage, images) for stage in arguments.only for images in arguments.sizes]
+    found = []
+    for stage, images in product(arguments.only, arguments.sizes):
+        found.append(measure(stage, images))
+        print(found[-1], file=sys.stderr)
     if arguments.json:
         content = [asdict(record) for record in found]
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
