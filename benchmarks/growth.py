@@ -35,6 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sslbench.core import seeding
+
 SIZES = (5_000, 50_000, 500_000)
 SIDE, DIM, CLASSES, QUERIES, CHUNK = 32, 128, 10, 256, 1000
 INTERVAL_SECONDS = 0.005
@@ -79,6 +81,7 @@ def main() -> None:
         stage, images, folder = arguments.child
         _work(stage, int(images), Path(folder))
         return
+    seeding.pin_threads(1)  # of the children, whose numpy reads it as it is imported
     found = []
     for stage, images in product(arguments.only, arguments.sizes):
         found.append(measure(stage, images))
@@ -146,9 +149,6 @@ Work = Callable[[], object]
 
 def _work(stage: str, images: int, folder: Path) -> None:
     """Do a case's work and print its CPU seconds."""
-    from sslbench.core import seeding
-
-    seeding.pin_threads(1)
     _, ready = STAGES[stage]
     work = ready(images, folder)
     started = time.process_time()
@@ -216,7 +216,6 @@ def _extract(images: int, folder: Path) -> Work:
 
     from sslbench import backbones
     from sslbench.backbones.model_info import ModelInfo
-    from sslbench.core import seeding
     from sslbench.data.store import Split, split_path
     from sslbench.evaluation.features.extract import extract_features
 
