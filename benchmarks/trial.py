@@ -77,22 +77,19 @@ def trial(method: str, seed: int, preset: str, changes: list[str]) -> dict[str, 
 def _probe(checkpoint: Path, data: Path, values: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Return val top1 in percent by protocol and layer."""
     from sslbench.core import params
-    from sslbench.core.feature_file import Features
+    from sslbench.core.feature_file import read_features
     from sslbench.data.store import Dataset
     from sslbench.evaluation import protocols
     from sslbench.evaluation.features.extract import extract_features
     from sslbench.evaluation.features.model import load_backbone
 
     backbone, info = load_backbone(checkpoint)
-    dataset, features = Dataset.open(data), {}
+    dataset, features, out = Dataset.open(data), {}, checkpoint / "features"
     for split in ("train", "val"):
-        arrays = extract_features(
-            backbone, dataset.split(split), info, device="cpu", **values["extract"]
+        extract_features(
+            backbone, dataset.split(split), info, out, device="cpu", **values["extract"]
         )
-        layers = {name: arrays[f"layer/{name}"] for name in info.layers}
-        features[split] = Features(
-            split=split, labels=arrays["labels"], layers=layers, ids=arrays["ids"]
-        )
+        features[split] = read_features(out, split, info.layers)
     found = {}
     for name in values["grid"]["probes"]:
         protocol = protocols.load(name)

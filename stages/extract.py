@@ -21,7 +21,6 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def work(context: Run) -> Outcome:
     """Extract all splits."""
     seeding.seed_torch(0, context.threads)
-    from sslbench.core.feature_file import write_features
     from sslbench.data.store import Dataset
     from sslbench.evaluation.features.extract import extract_features
     from sslbench.evaluation.features.model import load_backbone
@@ -31,18 +30,19 @@ def work(context: Run) -> Outcome:
     settings = params.build(Extract, context.params("extract"), "extract")
     backbone, info = load_backbone(arguments.checkpoint)
     dataset = Dataset.open(arguments.data)
-    written = []
-    for name in artifacts.SPLITS:
-        features = extract_features(
+    written = [
+        extract_features(
             backbone,
             dataset.split(name),
             info,
+            arguments.out,
             max_dim=settings.max_dim,
             batch_size=settings.batch_size,
             device=context.device,
             precision=settings.precision,
         )
-        written.append(write_features(arguments.out, name, features))
+        for name in artifacts.SPLITS
+    ]
     return Outcome(outs=written)
 
 

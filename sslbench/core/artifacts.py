@@ -7,12 +7,14 @@ never sees half a file.
 from __future__ import annotations
 
 import json
+import math
+import mmap
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from sslbench.core.errors import UserError
 
@@ -29,6 +31,11 @@ BACKBONE = "backbone.safetensors"
 METHOD = "method.safetensors"
 MODEL = "model.json"
 HISTORY = "history.json"
+
+# Arrays before they have values: name -> numpy type and shape.
+Layout: TypeAlias = "Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]"
+# safetensors' names of the types that our files of arrays hold.
+_TYPES = {"F32": "<f4", "F64": "<f8", "I8": "<i1", "I64": "<i8", "U8": "<u1", "U64": "<u8"}
 
 
 @contextmanager
@@ -107,32 +114,115 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """
     from safetensors.torch import load
 
-    return _read_safetensors(path, load)  # type: ignore[no-any-return]
+    return _read_safetensors(path, lambda file: load(file.read_bytes()))  # type: ignore[no-any-return]
+
+
+class ArrayWriter:
+    """Fills the arrays of one safetensors file a few rows at a time; made by `array_writer`."""
+
+    def __init__(self, handle: IO[bytes], layout: Layout) -> None:
+        header, self._offsets = _header(layout)
+        self._handle = handle
+        self._layout = layout
+        handle.write(header)
+        handle.truncate(len(header) + sum(map(_num_bytes, layout.values())))
+
+    def write(self, name: str, start: int, values: np.ndarray) -> None:
+        """Write rows of an array, from row `start` on.
+
+        Args:
+            name: of the array.
+            start: the first row.
+            values: (rows, ...), of the array's type.
+        """
+        dtype, shape = self._layout[name]
+        if values.dtype != dtype or values.shape[1:] != shape[1:] or start + len(values) > shape[0]:
+            raise ValueError(f"{name!r} does not take {values.dtype} {values.shape} at {start}")
+        self._handle.seek(self._offsets[name] + _num_bytes((dtype, (start, *shape[1:]))))
+        self._handle.write(values.tobytes())
+
+
+@contextmanager
+def array_writer(path: Path, layout: Layout) -> Iterator[ArrayWriter]:
+    """Yield a writer of a safetensors file that appears, whole, when the block ends without error.
+
+    Rows that are not written are zeros.
+
+    Args:
+        path: the file.
+        layout: name -> numpy type and shape, known before any value is.
+    """
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        yield ArrayWriter(handle, layout)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write numpy arrays as safetensors, atomically."""
-    from safetensors.numpy import save
-
-    write_bytes(path, save(dict(arrays)))
+    layout = {name: (values.dtype, values.shape) for name, values in arrays.items()}
+    with array_writer(path, layout) as writer:
+        for name, values in arrays.items():
+            writer.write(name, 0, values)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the numpy arrays of a safetensors file, without importing torch.
+    """Return the arrays of a safetensors file, without importing torch: read-only memory maps.
 
     Raises:
         UserError: the file is absent or damaged.
     """
-    from safetensors.numpy import load
-
-    return _read_safetensors(path, load)  # type: ignore[no-any-return]
+    return _read_safetensors(path, _mapped)  # type: ignore[no-any-return]
 
 
-def _read_safetensors(path: Path, load: Any) -> Any:
+def _mapped(path: Path) -> dict[str, np.ndarray]:
+    import numpy as np
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy"):  # checks the header and the file's length
+        pass
+    with path.open("rb") as handle:
+        content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8:start])
+    entries.pop("__metadata__", None)
+    return {
+        name: np.ndarray(
+            entry["shape"], _TYPES[entry["dtype"]], content, start + entry["data_offsets"][0]
+        )
+        for name, entry in entries.items()
+    }
+
+
+def _header(layout: Layout) -> tuple[bytes, dict[str, int]]:
+    """Return a file's beginning and where in the file each array starts, in bytes.
+
+    The order of the arrays is safetensors' own, asked of it with arrays of no rows.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    empty = {name: np.empty((0, *shape[1:]), dtype) for name, (dtype, shape) in layout.items()}
+    entries = json.loads(save(empty)[8:])
+    place, places = 0, {}
+    for name, entry in entries.items():
+        places[name], end = place, place + _num_bytes(layout[name])
+        entry |= {"shape": list(layout[name][1]), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    header = len(text).to_bytes(8, "little") + text
+    return header, {name: len(header) + start for name, start in places.items()}
+
+
+def _num_bytes(entry: tuple[np.dtype[Any], tuple[int, ...]]) -> int:
+    dtype, shape = entry
+    return dtype.itemsize * math.prod(shape)
+
+
+def _read_safetensors(path: Path, load: Callable[[Path], Any]) -> Any:
     from safetensors import SafetensorError
 
     try:
-        return load(path.read_bytes())
+        return load(path)
     except FileNotFoundError:
         raise UserError(
             "file not found", where=str(path), mend="run the stage that makes it"

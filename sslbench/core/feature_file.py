@@ -6,7 +6,8 @@ Where images have several labels the file has `targets` too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sslbench.core.errors import UserError
 
 _LABELS, _IDS, _TARGETS = "labels", "ids", "targets"
 _PREFIX = "layer/"
+_CHUNK = 4096  # rows looked at together
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,39 @@ def write_features(folder: Path, split: str, arrays: Mapping[str, np.ndarray]) -
     return path
 
 
+class FeatureWriter:
+    """Takes one split's rows in order; made by `feature_writer`."""
+
+    def __init__(self, writer: artifacts.ArrayWriter) -> None:
+        self._writer = writer
+        self._count = 0
+
+    def append(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add rows: every array, keyed as `keyed` does."""
+        for name, values in arrays.items():
+            self._writer.write(name, self._count, values)
+        self._count += len(arrays[_LABELS])
+
+
+@contextmanager
+def feature_writer(
+    folder: Path, split: str, count: int, first: Mapping[str, np.ndarray]
+) -> Iterator[FeatureWriter]:
+    """Yield a writer of a split's file; what `write_features` would write, without holding it.
+
+    Args:
+        folder: where the file goes.
+        split: its name.
+        count: rows there will be.
+        first: some rows, keyed as `keyed` does: their types and widths are the file's.
+    """
+    layout = {name: (some.dtype, (count, *some.shape[1:])) for name, some in first.items()}
+    with artifacts.array_writer(features_path(folder, split), layout) as writer:
+        yield FeatureWriter(writer)
+
+
 def read_features(folder: Path, split: str, layers: Sequence[str]) -> Features:
-    """Return one split's features, with the layers in the order asked for.
+    """Return one split's features, memory-mapped, with the layers in the order asked for.
 
     Raises:
         UserError: the file is absent or damaged, lacks a layer, or holds NaN or infinity.
@@ -100,7 +133,12 @@ def _layer(arrays: Mapping[str, np.ndarray], layer: str, path: Path) -> np.ndarr
         there = ", ".join(names)
         what = f"no layer {layer!r} (it has: {there})"
         raise UserError(what, where=str(path), mend="run extract again")
-    if not np.isfinite(arrays[key]).all():
+    if not _is_finite(arrays[key]):
         mend = "the pretraining diverged: lower its learning rate, or look at history.json"
         raise UserError(f"layer {layer!r} holds NaN or infinity", where=str(path), mend=mend)
     return arrays[key]
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    blocks = (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+    return all(np.isfinite(block).all() for block in blocks)

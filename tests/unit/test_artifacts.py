@@ -60,3 +60,49 @@ def test_arrays_round_trip(tmp_path):
     assert all(
         np.array_equal(arrays[k], back[k]) and arrays[k].dtype == back[k].dtype for k in arrays
     )
+
+
+def test_a_file_of_arrays_has_safetensors_own_bytes(tmp_path):
+    """Whatever the order, the types, the number of rows and the names' alphabet."""
+    from safetensors.numpy import save
+
+    rng = np.random.default_rng(0)
+    arrays = {
+        "layer/ö": rng.standard_normal((5, 3)).astype(np.float32),
+        "labels": rng.integers(9, size=5),
+        "ids": rng.integers(9, size=5).astype(np.uint64),
+        "layer/b": rng.standard_normal((5, 2, 2)).astype(np.float32),
+        "targets": rng.integers(2, size=(5, 7)).astype(np.int8),
+        "none": np.zeros((0, 4), np.float32),
+    }
+    path = tmp_path / "a.safetensors"
+    artifacts.write_arrays(path, arrays)
+    assert path.read_bytes() == save(arrays)
+    layout = {name: (values.dtype, values.shape) for name, values in arrays.items()}
+    with artifacts.array_writer(path, layout) as writer:
+        for rows in (slice(3, 5), slice(0, 3)):
+            for name, values in arrays.items():
+                writer.write(name, min(rows.start, len(values)), values[rows])
+    assert path.read_bytes() == save(arrays)
+
+
+def test_arrays_are_read_as_views_of_the_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    artifacts.write_arrays(path, {"x": np.zeros((3, 2), np.float32)})
+    values = artifacts.read_arrays(path)["x"]
+    assert not values.flags.owndata
+    assert not values.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("start", "values"),
+    [(2, np.zeros((2, 2), np.float32)), (0, np.zeros((2, 3), np.float32)), (0, np.zeros((2, 2)))],
+)
+def test_rows_that_do_not_fit_are_refused(tmp_path, start, values):
+    layout = {"x": (np.dtype(np.float32), (3, 2))}
+    with (
+        pytest.raises(ValueError, match="'x' does not take"),
+        artifacts.array_writer(tmp_path / "a.safetensors", layout) as writer,
+    ):
+        writer.write("x", start, values)
+    assert list(tmp_path.iterdir()) == []

@@ -123,7 +123,11 @@ class Split:
     @property
     def ids(self) -> list[str]:
         """Stable names (N)."""
-        return list(self._batch.column("id").to_pylist())
+        return self.names(slice(0, len(self)))
+
+    def names(self, rows: slice) -> list[str]:
+        """Return the stable names of adjacent rows."""
+        return list(self._batch.column("id")[rows].to_pylist())
 
     @property
     def pixels(self) -> np.ndarray:
@@ -195,8 +199,7 @@ class Split:
                     stop = min(rows.stop, len(self))
                     content.update_bytes(name, [self.encoded(i, name) for i in range(start, stop)])
                 elif name == "id":
-                    texts = self._batch.column("id")[rows.start : rows.stop].to_pylist()
-                    content.update_bytes(name, [text.encode("utf-8") for text in texts])
+                    content.update_bytes(name, [text.encode("utf-8") for text in self.names(rows)])
                 else:
                     content.update_array(name, self.column(name)[rows])
         return content.hexdigest()

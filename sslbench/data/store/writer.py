@@ -1,14 +1,13 @@
 """Streaming writer of one split of the Arrow store, and the hash of a split's content.
 
-Rows go to spool files beside the split, so no more than one chunk of pixels is ever held; the
-one record batch is then built over the spools' memory maps. Lengths, labels, ids and small
-columns (about 100 bytes an image) wait in memory.
+Rows go to spool files beside the split, one a column (and one for where texts begin), so no more
+than one chunk is ever held; the one record batch is then built over the spools' memory maps.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,11 +64,8 @@ class SplitWriter:
         self._spool = spool
         self._image_shape = image_shape
         self._hash = ContentHash()
-        self._labels: list[np.ndarray] = []
-        self._ids: list[str] = []
-        self._small: dict[str, list[np.ndarray]] = {}
-        self._wide: dict[str, tuple[int, ...]] = {}
-        self._encoded: dict[str, list[np.ndarray]] = {}
+        self._arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._ends: dict[str, int] = {}
 
     @property
     def sha256(self) -> str:
@@ -93,10 +89,8 @@ class SplitWriter:
         if len(sizes) != 1:
             raise ValueError(f"columns differ in length: {sorted(sizes)}")
         self._append_images(images)
-        self._labels.append(labels)
-        self._hash.update_array("label", labels)
-        self._ids.extend(ids)
-        self._hash.update_bytes("id", [name.encode("utf-8") for name in ids])
+        self._append_array("label", labels)
+        self._append_texts("id", [name.encode("utf-8") for name in ids], np.int32)
         for name, values in columns.items():
             self._append_column(name, values)
         self.count += len(labels)
@@ -115,35 +109,45 @@ class SplitWriter:
 
     def _append_images(self, images: Images) -> None:
         if self._image_shape is None:
-            self._append_encoded("image", images)
+            self._append_texts("image", [bytes(content) for content in images])
             return
         pixels = np.asarray(images)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != self._image_shape:
             raise ValueError(f"expected uint8 {self._image_shape}, found {pixels.shape[1:]}")
-        self._append_wide("image", pixels)
-
-    def _append_encoded(self, name: str, contents: Iterable[bytes]) -> None:
-        encoded = [bytes(content) for content in contents]
-        lengths = np.array([len(content) for content in encoded], dtype=np.int64)
-        self._encoded.setdefault(name, []).append(lengths)
-        self._hash.update_bytes(name, encoded)
-        self._write(name, b"".join(encoded))
+        self._append_array("image", pixels)
 
     def _append_column(self, name: str, values: Column) -> None:
-        if not isinstance(values, np.ndarray):
-            self._append_encoded(name, values)
-            return
-        if values.dtype == np.uint8 and values.ndim > 1:
-            self._append_wide(name, values)
+        if isinstance(values, np.ndarray):
+            self._append_array(name, values)
         else:
-            self._small.setdefault(name, []).append(values)
-            self._hash.update_array(name, values)
+            self._append_texts(name, [bytes(content) for content in values])
 
-    def _append_wide(self, name: str, values: np.ndarray) -> None:
-        if self._wide.setdefault(name, values.shape[1:]) != values.shape[1:]:
-            raise ValueError(f"column {name!r} changes its shape")
+    def _append_array(self, name: str, values: np.ndarray) -> None:
+        kind = (values.dtype, values.shape[1:])
+        if values.dtype == bool:
+            raise ValueError(f"column {name!r} must be of numbers, as int8")
+        if self._arrays.setdefault(name, kind) != kind:
+            raise ValueError(f"column {name!r} changes its shape or type")
         self._hash.update_array(name, values)
         self._write(name, np.ascontiguousarray(values).data)
+
+    def _append_texts(self, name: str, texts: list[bytes], offset: type = np.int64) -> None:
+        """Add texts of bytes; where each ends goes to a spool of its own, as `offset` numbers."""
+        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        ends = self._end(name, offset) + np.cumsum(lengths)
+        self._ends[name] += int(lengths.sum())
+        if self._ends[name] > np.iinfo(offset).max:
+            raise ValueError(f"column {name!r} is too long for its type")
+        self._hash.update_bytes(name, texts)
+        self._write(name, b"".join(texts))
+        self._write(f"{name}.ends", ends.astype(offset).data)
+
+    def _end(self, name: str, offset: type) -> int:
+        """Return where a column of texts ends so far, in bytes; its spool of ends begins with 0."""
+        if name not in self._ends:
+            self._ends[name] = 0
+            self._write(f"{name}.ends", np.zeros(1, offset).data)
+        return self._ends[name]
 
     def _write(self, name: str, content: bytes | memoryview) -> None:
         with (self._spool / name).open("ab") as handle:
@@ -151,38 +155,39 @@ class SplitWriter:
 
     def _built(self) -> Iterator[tuple[str, pa.Array, dict[str, str] | None]]:
         yield "image", *self._image_array()
-        yield "label", pa.array(np.concatenate([np.zeros(0, np.int64), *self._labels])), None
-        yield "id", pa.array(self._ids, pa.string()), None
-        for name in sorted({*self._wide, *self._small, *self._encoded} - {"image"}):
-            if name in self._encoded:
-                yield name, self._encoded_array(name), None
+        self._arrays.setdefault("label", (np.dtype(np.int64), ()))
+        yield "label", *self._array("label")
+        yield "id", self._texts("id", pa.string(), np.int32), None
+        for name in sorted({*self._arrays, *self._ends} - {"image", "label", "id"}):
+            if name in self._ends:
+                yield name, self._texts(name), None
             else:
-                yield name, *(self._wide_array(name) if name in self._wide else self._numbers(name))
+                yield name, *self._array(name)
 
     def _image_array(self) -> tuple[pa.Array, dict[str, str] | None]:
-        if self._image_shape is not None:
-            self._wide.setdefault("image", self._image_shape)
-            return self._wide_array("image")
-        return self._encoded_array("image"), None
+        if self._image_shape is None:
+            return self._texts("image"), None
+        self._arrays.setdefault("image", (np.dtype(np.uint8), self._image_shape))
+        return self._array("image")
 
-    def _encoded_array(self, name: str) -> pa.Array:
-        lengths = np.concatenate([np.zeros(1, np.int64), *self._encoded.get(name, [])])
-        offsets = pa.py_buffer(np.cumsum(lengths))
-        buffers = [None, offsets, self._mapped(name)]
-        return pa.Array.from_buffers(pa.large_binary(), self.count, buffers)
+    def _texts(
+        self, name: str, kind: pa.DataType | None = None, offset: type = np.int64
+    ) -> pa.Array:
+        """Return a column of texts; large binary unless told otherwise."""
+        self._end(name, offset)
+        buffers = [None, self._mapped(f"{name}.ends"), self._mapped(name)]
+        return pa.Array.from_buffers(kind or pa.large_binary(), self.count, buffers)
 
-    def _wide_array(self, name: str) -> tuple[pa.Array, dict[str, str]]:
-        shape = self._wide[name]
-        kind = pa.binary(int(np.prod(shape)))
-        array = pa.Array.from_buffers(kind, self.count, [None, self._mapped(name)])
-        return array, {"shape": ",".join(map(str, shape))}
-
-    def _numbers(self, name: str) -> tuple[pa.Array, None]:
-        values = np.concatenate(self._small[name])
-        flat = pa.array(values.reshape(-1))
-        if values.ndim == 1:
-            return flat, None
-        return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:]))), None
+    def _array(self, name: str) -> tuple[pa.Array, dict[str, str] | None]:
+        """Return a column of fixed width, and its shape where its type does not say it."""
+        dtype, shape = self._arrays[name]
+        if dtype == np.uint8 and shape:
+            kind = pa.binary(int(np.prod(shape)))
+            array = pa.Array.from_buffers(kind, self.count, [None, self._mapped(name)])
+            return array, {"shape": ",".join(map(str, shape))}
+        kind, width = pa.from_numpy_dtype(dtype), int(np.prod(shape))
+        flat = pa.Array.from_buffers(kind, self.count * width, [None, self._mapped(name)])
+        return (pa.FixedSizeListArray.from_arrays(flat, width) if shape else flat), None
 
     def _mapped(self, name: str) -> pa.Buffer:
         path = self._spool / name

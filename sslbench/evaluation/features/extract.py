@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +15,13 @@ from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
-from sslbench.core.feature_file import id_hashes, keyed
+from sslbench.core.feature_file import (
+    feature_writer,
+    features_path,
+    id_hashes,
+    keyed,
+    write_features,
+)
 from sslbench.data.store import Split
 from sslbench.evaluation.features.model import plain_view
 
@@ -84,34 +92,50 @@ def extract_features(
     backbone: Backbone,
     split: Split,
     info: ModelInfo,
+    out: Path,
     *,
     max_dim: int,
     batch_size: int,
     device: str,
     precision: Precision,
-) -> dict[str, np.ndarray]:
-    """Return a split's arrays as `feature_file.keyed` names them; layers are float32.
+) -> Path:
+    """Write a split's file of features (`core.feature_file`), layers in float32, and return it.
 
-    The backbone is in eval mode and sees the plain view at its own input size, a batch at a
-    time; only the features of all images are held.
+    The backbone is in eval mode and sees the plain view at its own input size. Images and
+    features are held a batch at a time.
 
     Args:
         backbone: moved to the device, and left there in eval mode.
         split: images of any size; resized to the backbone's input size.
         info: the backbone's description.
+        out: folder for the file, which has the split's name.
         max_dim: bound on the width of a pooled map.
         batch_size: images per forward pass.
         device: such as `cpu` or `cuda:0`.
         precision: of the forward pass; features are stored as float32 in any case.
     """
-    arrays: dict[str, np.ndarray] = {}
     batches = layer_batches(
         backbone, split, info, batch_size=batch_size, device=device, precision=precision
     )
-    for rows, layers in batches:
-        for name, layer in layers.items():
-            pooled = pool_layer(layer, max_dim).cpu().numpy()
-            shape = (len(split), pooled.shape[1])
-            arrays.setdefault(name, np.empty(shape, np.float32))[rows] = pooled
-    targets = split.column("targets") if "targets" in split.columns else None
-    return keyed(split.labels, arrays, id_hashes(split.ids), targets)
+    made = (
+        _keyed_rows(split, rows, {name: pool_layer(layer, max_dim) for name, layer in maps.items()})
+        for rows, maps in batches
+    )
+    name = split.path.stem
+    first = next(made, None)
+    if first is None:
+        return write_features(out, name, _keyed_rows(split, np.arange(0), {}))
+    with feature_writer(out, name, len(split), first) as writer:
+        for arrays in chain([first], made):
+            writer.append(arrays)
+    return features_path(out, name)
+
+
+def _keyed_rows(
+    split: Split, rows: np.ndarray, layers: Mapping[str, Tensor]
+) -> dict[str, np.ndarray]:
+    """Return what the file holds of adjacent rows, as `feature_file.keyed` names it."""
+    part = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+    targets = split.column("targets")[part] if "targets" in split.columns else None
+    values = {name: layer.cpu().numpy() for name, layer in layers.items()}
+    return keyed(split.labels[part], values, id_hashes(split.names(part)), targets)

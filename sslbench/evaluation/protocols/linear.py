@@ -95,7 +95,7 @@ def _measure_several(
     for chosen in choice.layers:
         layer = chosen.layer
         scale = Scale.of(train.layers[layer])
-        features = scale(np.concatenate([train.layers[layer], val.layers[layer]]))
+        features = scale(train.layers[layer], val.layers[layer])
         queries = scale(test.layers[layer])
         cs = [chosen.setting["c"]]
         scores[layer] = _log_odds(features, targets, queries, cs, choice.params)[0]

@@ -128,3 +128,31 @@ def test_large_images_refuses_what_it_cannot_measure(photographs, options, says)
     assert done.returncode == 1
     assert done.stderr.endswith(f"{says}\n")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_growth_measures_every_stage_at_every_size(tmp_path):
+    path = tmp_path / "records.json"
+    done = run("growth", "--sizes", "300", "600", "--json", str(path), "--table")
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())
+    stages = ["drawn", "files", "extract", "knn", "linear"]
+    assert [(record["stage"], record["images"]) for record in records] == [
+        (stage, images) for stage in stages for images in (300, 600)
+    ]
+    assert all(record["cpu_us"] > 0 and record["own_mib"] > 5 for record in records)
+    assert len(done.stdout.splitlines()) == 2 + len(records)
+
+
+@pytest.mark.slow
+def test_graph_cost_times_both_engines_with_nothing_to_do(tmp_path):
+    path = tmp_path / "records.json"
+    sizes = ["--preset", "smoke", "--cells", "10", "--rounds", "1"]
+    done = run("graph_cost", *sizes, "--json", str(path), "--profile")
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())
+    no_ops = ["dvc repro", "dvc status", "snakemake -n", "sslbench sync dvc"]
+    assert [record["command"] for record in records] == ["touch", "record", *no_ops]
+    assert records[-1]["cells"] >= 10
+    assert records[-1]["lock_lines"] > 500
+    assert "reproduce.py" in done.stdout

@@ -9,10 +9,11 @@ import torch
 from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
-from sslbench.core.feature_file import read_features, write_features
-from sslbench.data.store import Dataset
+from sslbench.core.feature_file import id_hashes, keyed, read_features, write_features
+from sslbench.data.store import Dataset, Split, write_split
 from sslbench.evaluation.features import extract as features
 from sslbench.evaluation.features.model import load_backbone, plain_view
+from tests.memory import peak_bytes
 
 
 @pytest.mark.parametrize(
@@ -37,23 +38,24 @@ def test_pooling_averages_and_keeps_channels_apart():
 
 
 @pytest.fixture
-def extract(checkpoint_dir, dataset_dir):
+def extract(checkpoint_dir, dataset_dir, tmp_path):
     backbone, info = load_backbone(checkpoint_dir)
     backbone.train()
     split = Dataset.open(dataset_dir).split("train")
 
     def run(batch_size=7, precision="fp32"):
-        return features.extract_features(
-            backbone, split, info,
+        path = features.extract_features(
+            backbone, split, info, tmp_path,
             max_dim=16, batch_size=batch_size, device="cpu", precision=precision,
         )  # fmt: skip
+        return artifacts.read_arrays(path)
 
     return run, backbone, info, split
 
 
 def test_extracted_layers_are_the_backbones(extract, tmp_path):
     run, backbone, info, split = extract
-    write_features(tmp_path, "train", run())
+    run()
     read = read_features(tmp_path, "train", info.layers)
     assert not backbone.training
     assert tuple(read.layers) == info.layers
@@ -62,6 +64,19 @@ def test_extracted_layers_are_the_backbones(extract, tmp_path):
         expected = backbone(plain_view(split.pixels, info, "cpu")).numpy()
     assert np.allclose(read.layers[info.layers[-1]], expected, atol=1e-5)
     assert read.layers["stem"].shape == (24, 16)
+
+
+def test_a_streamed_file_has_the_bytes_of_one_written_whole(extract, tmp_path):
+    run, backbone, info, split = extract
+    run(batch_size=10)
+    layers = {}
+    batches = features.layer_batches(backbone, split, info, batch_size=10, device="cpu")
+    for maps in (maps for _, maps in batches):
+        for name, layer in maps.items():
+            layers.setdefault(name, []).append(features.pool_layer(layer, 16).numpy())
+    whole = {name: np.concatenate(parts) for name, parts in layers.items()}
+    path = write_features(tmp_path / "b", "train", keyed(split.labels, whole, id_hashes(split.ids)))
+    assert path.read_bytes() == (tmp_path / "train.safetensors").read_bytes()
 
 
 def test_batches_change_nothing_but_rounding(extract):
@@ -91,6 +106,24 @@ def test_images_are_streamed(extract, monkeypatch):
     )
     run(batch_size=10)
     assert sizes == [10, 10, 4]
+
+
+def test_memory_does_not_grow_with_the_images(checkpoint_dir, tmp_path):
+    backbone, info = load_backbone(checkpoint_dir)
+
+    def run(images):
+        features.extract_features(
+            backbone, Split(tmp_path / f"{images}.arrow"), info, tmp_path,
+            max_dim=16, batch_size=50, device="cpu", precision="fp32",
+        )  # fmt: skip
+
+    peaks = []
+    for images in (50, 100, 2000):
+        pixels = np.zeros((images, 16, 16, 3), np.uint8)
+        names = [str(row) for row in range(images)]
+        write_split(tmp_path / f"{images}.arrow", pixels, np.zeros(images, np.int64), names)
+        peaks.append(peak_bytes(lambda count=images: run(count)))
+    assert peaks[2] - peaks[1] < 10 * 2000  # bytes an image; the features have over 300
 
 
 def test_plain_view_uses_the_pretraining_statistics(checkpoint_dir):

@@ -8,7 +8,6 @@ import torch
 
 from sslbench.backbones.base import Backbone
 from sslbench.core.errors import UserError
-from sslbench.core.feature_file import write_features
 from sslbench.data.store import Dataset
 from sslbench.evaluation.features.extract import extract_features, is_pooled, pool_layer
 from sslbench.evaluation.features.model import load_backbone
@@ -161,11 +160,10 @@ def test_layers_refuses_poolings(pooling):
 def stored_features(checkpoint_dir, dataset_dir, tmp_path, max_dim):
     backbone, info = load_backbone(checkpoint_dir)
     for split in ("train", "val", "test"):
-        arrays = extract_features(
-            backbone, Dataset.open(dataset_dir).split(split), info,
+        extract_features(
+            backbone, Dataset.open(dataset_dir).split(split), info, tmp_path / "features",
             max_dim=max_dim, batch_size=7, device="cpu", precision="fp32",
         )  # fmt: skip
-        write_features(tmp_path / "features", split, arrays)
     return tmp_path / "features"
 
 

@@ -72,10 +72,10 @@ def refit(
     scale: Scale, layer: str, c: float, train: Features, val: Features, params: Params
 ) -> Fit:
     """Return the fit to train and val together at one C, on features scaled by train's scale."""
-    features = np.concatenate([train.layers[layer], val.layers[layer]])
+    features = scale(train.layers[layer], val.layers[layer])
     labels = np.concatenate([train.labels, val.labels])
     classes, encoded = np.unique(labels, return_inverse=True)
-    return next(fits(scale(features), encoded, len(classes), [c], params))
+    return next(fits(features, encoded, len(classes), [c], params))
 
 
 def fits(

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sslbench.evaluation.protocols.parts import scratch
+
 _MEMORY = 10  # curvature pairs, scipy's default too
 _SUFFICIENT = 1e-4  # Armijo's constant, Nocedal and Wright, section 3.1
 _HALVINGS = 20
@@ -90,25 +92,32 @@ def fit_path(
 
 
 class _Problem:
-    """The data term, and the objective at logits that the caller keeps."""
+    """The data term, and the objective at logits that the caller keeps.
+
+    Attributes:
+        room: three arrays (num_classes, num_samples) for logits, used again for each strength.
+    """
 
     def __init__(self, features: np.ndarray, classes: np.ndarray, num_classes: int) -> None:
         self.features = np.ascontiguousarray(features)
-        self.transposed = np.ascontiguousarray(features.T)
+        self.transposed = scratch.transposed(features)
         self.target = (classes, np.arange(len(classes)))
         self.num_classes = num_classes
+        shape = (num_classes, len(classes))
+        self.room = tuple(scratch.empty(shape, features.dtype) for _ in range(3))
+        self._softmax = scratch.empty(shape, features.dtype)
 
-    def logits(self, weights: np.ndarray) -> np.ndarray:
+    def logits(self, weights: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Return (num_classes, num_samples): classes first, so that sums over them are fast."""
-        logits: np.ndarray = weights[:, :-1] @ self.transposed
-        logits += weights[:, -1:]
-        return logits
+        np.matmul(weights[:, :-1], self.transposed, out=out)
+        out += weights[:, -1:]
+        return out
 
     def value(
         self, logits: np.ndarray, weights: np.ndarray, penalty: float
     ) -> tuple[float, np.ndarray]:
-        """Return the objective and the softmax (num_classes, num_samples)."""
-        shifted = logits - logits.max(axis=0)
+        """Return the objective and the softmax (num_classes, num_samples), good until the next."""
+        shifted = np.subtract(logits, logits.max(axis=0), out=self._softmax)
         picked = shifted[self.target].sum(dtype=np.float64)
         softmax = np.exp(shifted, out=shifted)
         total = softmax.sum(axis=0)
@@ -118,8 +127,8 @@ class _Problem:
         return loss + 0.5 * penalty * square, softmax
 
     def gradient(self, softmax: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
-        """Return the objective's gradient, in the shape of the weights."""
-        error = softmax.copy()
+        """Return the objective's gradient, in the shape of the weights; uses the softmax up."""
+        error = softmax
         error[self.target] -= 1
         slope = np.empty_like(weights)
         slope[:, :-1] = error @ self.features + weights.dtype.type(penalty) * weights[:, :-1]
@@ -137,18 +146,20 @@ def _minimise(
 ) -> tuple[np.ndarray, int, bool]:
     """Return the optimum, the steps taken and whether the tolerance is met; extends `pairs`."""
     limit = tolerance * problem.features.shape[0]
-    logits = problem.logits(weights)
+    logits, along, moved_logits = problem.room
+    problem.logits(weights, logits)
     value, softmax = problem.value(logits, weights, penalty)
     slope = problem.gradient(softmax, weights, penalty)
     for iteration in range(max_iterations):
         if np.abs(slope).max() <= limit:
             return weights, iteration, True
         direction = _direction(slope, pairs)
-        along = problem.logits(direction)
+        problem.logits(direction, along)
         step = 1.0
         for _ in range(_HALVINGS):
             moved = weights + weights.dtype.type(step) * direction
-            moved_logits = logits + logits.dtype.type(step) * along
+            np.multiply(along, logits.dtype.type(step), out=moved_logits)
+            moved_logits += logits
             moved_value, softmax = problem.value(moved_logits, moved, penalty)
             if moved_value <= value + _SUFFICIENT * step * float(np.vdot(slope, direction)):
                 break
@@ -157,7 +168,8 @@ def _minimise(
             return weights, iteration, False
         moved_slope = problem.gradient(softmax, moved, penalty)
         _remember(pairs, moved - weights, moved_slope - slope)
-        weights, logits, value, slope = moved, moved_logits, moved_value, moved_slope
+        logits, moved_logits = moved_logits, logits
+        weights, value, slope = moved, moved_value, moved_slope
     return weights, max_iterations, bool(np.abs(slope).max() <= limit)
 
 
