@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sslbench.core import pipeline, provenance
+from tests.golden.servers import BUCKET, folder_remote, s3_remote, ssh_remote
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "requirements.lock")
@@ -207,20 +208,80 @@ def test_verify_is_content_and_recomputes_bit_for_bit(by_dvc):
     assert "identical, bit for bit" in done.stdout
 
 
-def test_a_colleague_gets_every_number_without_running_a_stage(by_dvc, tmp_path):
-    remote, clone = tmp_path / "remote", tmp_path / "clone"
-    run(by_dvc, "dvc", "remote", "add", "-f", "-d", "--local", "team", str(remote))
-    run(by_dvc, "dvc", "push", "-q")
+REMOTES = {"folder": folder_remote, "ssh": ssh_remote, "s3": s3_remote}
+
+
+def add_remote(folder, url, settings):
+    """As README says: verified, and what is secret in the git-ignored configuration."""
+    run(folder, "dvc", "remote", "add", "-f", "-d", "--local", "team", url)
+    for key, value in {"verify": "true", **settings}.items():
+        run(folder, "dvc", "remote", "modify", "--local", "team", key, value)
+
+
+def clone_of(origin, clone):
+    """A fresh checkout with the origin's dvc.lock and nothing else of it."""
     clone.mkdir()
     checkout(clone)
-    shutil.copy2(by_dvc / "dvc.lock", clone / "dvc.lock")
-    run(clone, "dvc", "remote", "add", "-d", "--local", "team", str(remote))
-    run(clone, "dvc", "pull", "-q")
+    shutil.copy2(origin / "dvc.lock", clone / "dvc.lock")
+    return clone
+
+
+def spoil(place, digest):
+    """Change one byte of an object, in a folder or in a bucket."""
+    name = f"files/md5/{digest[:2]}/{digest[2:]}"
+    if isinstance(place, Path):
+        (place / name).chmod(0o644)
+        content = (place / name).read_bytes()
+        (place / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    else:
+        where = {"Bucket": BUCKET, "Key": f"cache/{name}"}
+        content = place.get_object(**where)["Body"].read()
+        place.put_object(**where, Body=content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("kind", REMOTES)
+def test_a_colleague_gets_every_number_without_running_a_stage(by_dvc, tmp_path, kind):
+    with REMOTES[kind](tmp_path) as (url, settings, _):
+        add_remote(by_dvc, url, settings)
+        run(by_dvc, "dvc", "push", "-q", "--run-cache")
+        clone = clone_of(by_dvc, tmp_path / "clone")
+        add_remote(clone, url, settings)
+        run(clone, "dvc", "pull", "-q", "--run-cache")
     assert hashes(clone) == hashes(by_dvc)
     assert "Running stage" not in run(clone, "dvc", "repro").stdout
-    sslbench(clone, "sync", "snakemake")
-    assert "Nothing to be done" in snakemake(clone, "-n").stdout
-    assert f"{num_records(clone)} runs made, 0 were there" in sslbench(clone, "publish").stdout
+    if kind == "folder":  # the same files from here on
+        sslbench(clone, "sync", "snakemake")
+        assert "Nothing to be done" in snakemake(clone, "-n").stdout
+        assert f"{num_records(clone)} runs made, 0 were there" in sslbench(clone, "publish").stdout
+
+
+@pytest.mark.parametrize("kind", REMOTES)
+def test_a_spoilt_object_of_a_remote_is_refused(by_dvc, tmp_path, kind):
+    """The target by its name, since a second pull of the whole would take minutes."""
+    target = "runs/rotation/seed0/checkpoint/backbone.safetensors"
+    with REMOTES[kind](tmp_path) as (url, settings, place):
+        add_remote(by_dvc, url, settings)
+        run(by_dvc, "dvc", "push", "-q", target)
+        spoil(place, provenance.md5(by_dvc / target))
+        clone = clone_of(by_dvc, tmp_path / "clone")
+        add_remote(clone, url, settings)
+        done = run(clone, "dvc", "pull", target, check=False)
+    assert done.returncode
+    assert not (clone / target).exists()
+
+
+def test_a_colleagues_identical_experiment_is_not_run_again(by_dvc, tmp_path):
+    """A clone that has the run cache and no lock finds every stage done."""
+    with folder_remote(tmp_path) as (url, settings, _):
+        add_remote(by_dvc, url, settings)
+        run(by_dvc, "dvc", "push", "-q", "--run-cache")
+        clone = clone_of(by_dvc, tmp_path / "clone")
+        (clone / "dvc.lock").unlink()
+        add_remote(clone, url, settings)
+        done = run(clone, "dvc", "repro", "--pull")
+    assert "Running stage" not in done.stdout
+    assert hashes(clone) == hashes(by_dvc)
+    assert (clone / "dvc.lock").read_bytes() == (by_dvc / "dvc.lock").read_bytes()
 
 
 def _edit_metric(folder):
