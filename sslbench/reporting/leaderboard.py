@@ -86,11 +86,10 @@ def saw_labels(number: Number) -> bool:
 
 
 def is_best(number: Number, numbers: Sequence[Number]) -> bool:
-    """Return whether a method ranks with the best mean of its column, or before it.
+    """Return whether a method ranks with the best mean of its column.
 
     Baselines and methods that saw labels are left aside. Where the test tells no two methods
-    apart, all are in one group and none is best. A method with a worse mean may be in an earlier
-    group: its seeds differ so much that even a baseline above it was not told apart.
+    apart, all are in one group and none is best.
     """
     if not competes(number) or number.rank_group is None:
         return False
@@ -103,7 +102,7 @@ def is_best(number: Number, numbers: Sequence[Number]) -> bool:
     ]
     leader = max(column, key=goodness)
     several = len({n.rank_group for n in column}) > 1
-    return several and number.rank_group <= (leader.rank_group or 0)
+    return several and number.rank_group == leader.rank_group
 
 
 def competes(number: Number) -> bool:
@@ -171,8 +170,8 @@ def legend(main: Sequence[Number]) -> str:
     """Return what the marks of the Markdown table say."""
     return (
         f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
-        "Bold: the best rank group, its leader and all that the test does not tell from it; none "
-        f"where the test tells no method from another. {tests_text(main)} "
+        "Bold: the best rank group, its leader and those after it down to the first that the test "
+        f"tells from it; none where the test tells no method from another. {tests_text(main)} "
         f"{ABOVE_FLOOR}: the interval lies above that of the untrained network with these layers. "
         "Italic: floor and ceiling, for reading the others." + label_legend(main)
     )

@@ -35,8 +35,8 @@ class Number:
         seeds: the seeds, in the grid's order.
         values: one value per seed; empty when read back from the CSV.
         samples: number of test samples, or None when the seeds differ or it is not said.
-        rank_group: 1 is the best; a later group is worse than the leader of an earlier one; None
-            where no test can tell.
+        rank_group: 1 is the best; the leader of a later group is worse than that of the one before;
+            None where no test can tell.
         test: what told the rank groups apart; empty when read back from the CSV.
         reference: a published value in the same unit, or None.
         fingerprints: one per seed.

@@ -34,6 +34,15 @@ def test_rank_groups_tell_apart_what_pairing_can_tell_apart():
     assert turned == {"worst": 1, "worse": 2, "best": 3, "same": 3}
 
 
+def test_an_unsteady_method_does_not_rank_before_a_better_one():
+    """The test cannot tell `noisy` from the leader, but `steady` above it is told apart."""
+    values = {
+        "leader": [0.90, 0.91, 0.92, 0.93], "steady": [0.85, 0.86, 0.87, 0.88],
+        "noisy": [0.90, 0.10, 0.95, 0.50],
+    }  # fmt: skip
+    assert groups(values).groups == {"leader": 1, "steady": 2, "noisy": 2}
+
+
 def right(rng, shares, num_seeds, num_samples=800, seed_effect=0.0):
     """Methods that are right on a share of samples, mostly the same ones."""
     ability = rng.uniform(size=num_samples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, takewhile
 
 import numpy as np
 
@@ -33,13 +33,14 @@ def rank_groups(
 ) -> Ranking:
     """Return each method's rank group.
 
-    The method with the best mean leads group 1, and every method that does not differ from the
-    leader significantly (adjusted p > alpha, see `compare`) joins it. Of the methods left, the
-    best leads group 2, and so on. So:
+    The method with the best mean leads group 1, and those that follow by their means join it, down
+    to the first that differs from the leader significantly (adjusted p <= alpha, see `compare`).
+    That one leads group 2, and so on. So:
 
-    - a method in a later group is significantly worse than the leader of every group before it;
-    - two methods of one group may differ from one another, and a method may well not differ from
-      some of an earlier group: groups speak of their leaders only.
+    - groups follow the means: nobody ranks before a method with a better mean;
+    - the leader of a later group is significantly worse than the leader of the one before it;
+    - below such a leader a method may not differ from the one before it, since its own seeds
+      vary more: groups speak of their leaders only.
 
     Args:
         values: method -> one value per seed, of the same seeds in the same order.
@@ -58,11 +59,18 @@ def rank_groups(
     number = 0
     while left:
         number += 1
-        leader = left[0]
-        members = [name for name in left if name == leader or p_values[name, leader] > alpha]
+        members = _alike(left, p_values, alpha)
         groups.update(dict.fromkeys(members, number))
-        left = [name for name in left if name not in members]
+        left = left[len(members) :]
     return Ranking(groups, test)
+
+
+def _alike(
+    order: Sequence[str], p_values: Mapping[tuple[str, str], float], alpha: float
+) -> list[str]:
+    """Return the first of some methods, and those after it down to the first that differs."""
+    leader, *rest = order
+    return [leader, *takewhile(lambda name: p_values[name, leader] > alpha, rest)]
 
 
 def _choose_test(

@@ -114,8 +114,8 @@ def _guide(numbers: Sequence[Number]) -> Markup:
     guide = {
         "51.2 ± 2.1": f"Mean over seeds and its interval ({intervals(numbers) or 'none'}), on the "
         "test split. [low, high] where the interval is not symmetric.",
-        "Bold": "The best rank group of a column: its leader and every method that a paired test "
-        "does not tell from it. Below each table stands what the test lets vary.",
+        "Bold": "The best rank group of a column: its leader and those that follow it, down to the "
+        "first that a paired test tells from it. Below each table stands what the test lets vary.",
         "random_init and supervised": "The floor, a backbone that was never trained, and the "
         "ceiling, one trained with all labels. A method is worth what it adds to the floor.",
         "A number": "Follow it to its provenance. Column heads sort the table.",
