@@ -258,19 +258,6 @@ def test_a_baseline_is_never_marked_as_best_even_in_the_best_group(project: Proj
     assert marked(project.numbers(), {"mae": 2}) == {"simclr", "byol"}
 
 
-def test_the_best_mean_is_marked_although_an_unsteady_method_stands_in_an_earlier_group(
-    project: Project,
-) -> None:
-    values = {
-        n.method: n.value for n in project.numbers() if (n.dataset, n.protocol) == ("digits", "knn")
-    }
-    best = max(("simclr", "byol", "mae"), key=lambda method: values[method])
-    others = {"simclr", "byol", "mae"} - {best}
-    unsteady = min(others, key=lambda method: values[method])
-    last = (others - {unsteady}).pop()
-    assert marked(project.numbers(), {best: 2, last: 3}) == {best, unsteady}
-
-
 def test_no_method_is_marked_where_the_test_tells_none_apart(project: Project) -> None:
     assert marked(project.numbers(), {}) == set()
 
