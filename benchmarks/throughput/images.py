@@ -30,13 +30,21 @@ def load(folder: Path | None, count: int, size: int) -> np.ndarray:
     """
     if folder is None:
         return _scenes(count, size)
+    paths = chosen(folder, count)
+    return np.stack([decoding.square(decoding.to_rgb(p.read_bytes()), size) for p in paths])
+
+
+def chosen(folder: Path, count: int) -> list[Path]:
+    """Return the files of `load`, spread over the list of all, which is sorted by class.
+
+    Raises:
+        UserError: the folder holds fewer images.
+    """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if len(found) < count:
         what = f"{len(found)} images where {count} are needed"
         raise UserError(what, where=str(folder), mend="give another --data or fewer --images")
-    # Spread over the whole list, which is sorted by class.
-    chosen = (found[row * len(found) // count] for row in range(count))
-    return np.stack([decoding.square(decoding.to_rgb(p.read_bytes()), size) for p in chosen])
+    return [found[row * len(found) // count] for row in range(count)]
 
 
 def _scenes(count: int, size: int) -> np.ndarray:

@@ -63,10 +63,11 @@ def make_loop(
     precision: str,
     device: str = "cpu",
     batches_class: type[Batches] = Batches,
+    seed: int = 0,
 ) -> Loop:
     """Return a started loop."""
     where = torch.device(device)
-    batches = make_batches(case, where, batches_class)
+    batches = make_batches(case, where, batches_class, seed)
     batches.method.to(where).to(memory_format=torch.channels_last)
     budget = Budget(
         epochs=_EPOCHS,
@@ -90,26 +91,26 @@ def make_loop(
 
 
 def make_batches(
-    case: Case, device: torch.device, batches_class: type[Batches] = Batches
+    case: Case, device: torch.device, batches_class: type[Batches] = Batches, seed: int = 0
 ) -> Batches:
     """Return batches of images held raw in memory, whatever their size."""
     mean, std = (torch.tensor(values, device=device) for values in NORM)
     return batches_class(
         feed=Feed(_split(case), device),
-        method=make_method(case),
+        method=make_method(case, seed),
         image_size=case.size,
         mean=mean,
         std=std,
         size=case.batch_size,
-        seed=0,
+        seed=seed,
         device=device,
     )
 
 
-def make_method(case: Case) -> Method:
+def make_method(case: Case, seed: int = 0) -> Method:
     """Return the method, its weights drawn."""
     module = methods.load(case.method)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     views = [dataclasses.asdict(view) for view in recipes.views(case)]
     values = {**recipes.numbers(case), "views": views}
     settings = params.build(module.Params, values, f"methods.{case.method}")

@@ -38,6 +38,7 @@ from benchmarks.rounds import Work
 from benchmarks.throughput import images, recipes
 from benchmarks.throughput.recipes import Case
 from sslbench import backbones
+from sslbench.backbones.base import Backbone
 
 Transform = Callable[[Image.Image], list[Tensor]]
 
@@ -99,8 +100,13 @@ def views(case: Case, workers: int) -> Work:
 
 def pretrain(case: Case, workers: int, device: str = "cpu") -> Work:
     """Return work that trains for one epoch; counted in images."""
+    return example(case, workers, device)[1]
+
+
+def example(case: Case, workers: int, device: str = "cpu", seed: int = 0) -> tuple[Backbone, Work]:
+    """Return the network, and the work that trains it for one epoch."""
     batches = loader(case, workers)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = backbones.build(recipes.backbone(case))
     model = EXAMPLES[case.method](network, recipes.numbers(case)).to(device)
     optimizer = torch.optim.AdamW(
@@ -123,7 +129,7 @@ def pretrain(case: Case, workers: int, device: str = "cpu") -> Work:
         float(total_loss / len(batches))  # the example prints it
         return seen
 
-    return work
+    return network, work
 
 
 class SimCLR(nn.Module):

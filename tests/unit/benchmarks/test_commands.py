@@ -156,3 +156,29 @@ def test_graph_cost_times_both_engines_with_nothing_to_do(tmp_path):
     assert records[-1]["cells"] >= 10
     assert records[-1]["lock_lines"] > 500
     assert "reproduce.py" in done.stdout
+
+
+@pytest.mark.slow
+def test_quality_compares_seeds_of_both_sides(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for split, count in (("train", 32), ("test", 8)):
+        for number in range(count):
+            folder = tmp_path / split / f"class{number % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            shade = (200 * (number % 2), number, 99)
+            image.new("RGB", (32, 32), shade).save(folder / f"{number}.png")
+    sizes = ["--images", "32", "--queries", "8", "--batch-size", "16"]
+    short = ["--seeds", "2", "--epochs", "1", "--json", str(tmp_path / "records.json"), "--table"]
+    done = run("quality", "--data", str(tmp_path), *sizes, *short)
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads((tmp_path / "records.json").read_text())
+    assert len(record["values"]["ours"]) == len(record["values"]["peer"]) == 2
+    assert 0 <= record["ours"]["mean"] <= 1
+    assert "| simclr | fp32 |" in done.stdout
+
+
+def test_quality_says_what_is_missing(tmp_path):
+    (tmp_path / "train").mkdir()
+    done = run("quality", "--data", str(tmp_path), "--seeds", "2")
+    assert done.returncode == 1
+    assert "0 images where 4000 are needed" in done.stderr
