@@ -125,13 +125,13 @@ def copy_project(folder: Path) -> None:
 
 
 def compose(folder: Path, preset: str, num_cells: int) -> None:
-    """Compose a grid of at least that many cells, or one of a single seed if that has more."""
+    """Compose a grid of as near to that many cells as whole seeds allow."""
     counts = []
     for seeds in (1, 2):
         _compose(folder, preset, seeds)
         counts.append(len(pipeline.cells(folder)))
     more = counts[1] - counts[0]
-    _compose(folder, preset, 1 + max(0, -(-(num_cells - counts[0]) // more)))
+    _compose(folder, preset, 1 + max(0, round((num_cells - counts[0]) / more)))
 
 
 def _compose(folder: Path, preset: str, seeds: int) -> None:

@@ -33,11 +33,15 @@ def _to_dvc() -> None:
     """Record in DVC what Snakemake made.
 
     `dvc commit -f` would accept anything on disk, stale outs too, so it runs only if Snakemake
-    wants nothing and every record's fingerprint is that of today's inputs.
+    wants nothing and every record's fingerprint is that of today's inputs. Where dvc.lock and the
+    cache hold all of it, there is nothing to commit, which costs the most by far.
     """
     if "Nothing to be done" not in _run("snakemake", *PROFILE, "-n"):
         raise UserError("Snakemake has work left", mend="run `make snakemake` first")
     _refuse(lineage.check(pipeline.cells(), lock=False))
+    if not lineage.check(pipeline.cells(), lock=True) and _is_clean():
+        print("dvc.lock records this grid already")
+        return
     _run("dvc", "commit", "-f", "-q")
     _refuse(lineage.check(pipeline.cells(), lock=True))
     print("dvc.lock records this grid; commit it with git")
@@ -45,13 +49,19 @@ def _to_dvc() -> None:
 
 def _to_snakemake() -> None:
     """Let Snakemake accept what DVC checked out: mtimes after a pull are in no order."""
-    if subprocess.run(["dvc", "status", "-q"], capture_output=True, check=False).returncode:
+    if not _is_clean():
         raise UserError("dvc status is not clean", mend="run `dvc repro` or `dvc checkout` first")
     _refuse(lineage.check(pipeline.cells(), lock=True))
     _run("snakemake", *PROFILE, "--touch", "--forceall")
     if "Nothing to be done" not in _run("snakemake", *PROFILE, "-n"):
         raise UserError("Snakemake still wants to run", mend="see `snakemake -n`")
     print("Snakemake has nothing to do")
+
+
+def _is_clean() -> bool:
+    """Return whether DVC finds every out in the tree and in its cache, as dvc.lock says."""
+    done = subprocess.run(["dvc", "status", "-q"], capture_output=True, check=False)
+    return not done.returncode
 
 
 def _refuse(faults: list[lineage.Fault]) -> None:

@@ -30,6 +30,7 @@ class _Firsts:
             "CREATE TABLE first (content BLOB PRIMARY KEY, split TEXT, id TEXT, label INTEGER) "
             "WITHOUT ROWID"
         )
+        self._base.execute("BEGIN")  # one transaction: each of its own would write its pages out
 
     def find(self, content: bytes, split: str, name: str, label: int) -> tuple[str, str, int]:
         """Return the first that came with this content, which may be this one.

@@ -153,8 +153,8 @@ def test_graph_cost_times_both_engines_with_nothing_to_do(tmp_path):
     records = json.loads(path.read_text())
     no_ops = ["dvc repro", "dvc status", "snakemake -n", "sslbench sync dvc"]
     assert [record["command"] for record in records] == ["touch", "record", *no_ops]
-    assert records[-1]["cells"] >= 10
-    assert records[-1]["lock_lines"] > 500
+    assert records[-1]["cells"] > 5
+    assert records[-1]["lock_lines"] > 300
     assert "reproduce.py" in done.stdout
 
 
