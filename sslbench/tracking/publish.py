@@ -43,6 +43,8 @@ def publish(root: Path = Path()) -> Published:
         new = [found for found in records if found[2]["fingerprint"] not in known]
         for cell, path, record in new:
             _publish_cell(mirror, cell, path, record)
+        if new:
+            mirror.settle()
         if store.DATABASE.exists():
             artifacts.write_json(STAMP, _stamp(records))
     return Published(len(new), len(records) - len(new), absent)

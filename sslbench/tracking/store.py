@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sslbench.core.errors import UserError
+
 EXPERIMENT = "sslbench"
 DATABASE = Path("mlflow.db")
 FINGERPRINT = "sslbench.fingerprint"
@@ -51,11 +53,24 @@ class Store:
     """A connection to the MLflow store; creating it migrates the database (hold the lock)."""
 
     def __init__(self) -> None:
+        """Connect.
+
+        Raises:
+            UserError: a server refuses us or does not answer.
+        """
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "1")
+        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
         self.client = MlflowClient(uri())
-        found = self.client.get_experiment_by_name(EXPERIMENT)
+        try:
+            found = self.client.get_experiment_by_name(EXPERIMENT)
+        except MlflowException as error:
+            said = str(error).splitlines()[0][:200]
+            mend = (
+                "see MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and docs/team-server.md"
+            )
+            raise UserError(f"no MLflow there ({said})", where=uri(), mend=mend) from None
         if found is None:
             place = None if os.environ.get("MLFLOW_TRACKING_URI") else self._local_artifacts()
             self.experiment = self.client.create_experiment(EXPERIMENT, place)
@@ -80,15 +95,53 @@ class Store:
 
     def fingerprints(self) -> set[str]:
         """Return the fingerprints of all finished stage runs."""
-        seen: set[str] = set()
+        return set(self._finished(FINGERPRINT))
+
+    def _finished(self, tag: str) -> dict[str, list[Any]]:
+        """Return the finished runs that have a tag, by its value, the oldest first."""
+        found: dict[str, list[Any]] = {}
         token: str | None = None
         while True:
             page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
-            finished = (run for run in page if run.info.status == "FINISHED")
-            seen.update(run.data.tags.get(FINGERPRINT, "") for run in finished)
+            for run in page:
+                if run.info.status == "FINISHED" and tag in run.data.tags:
+                    found.setdefault(run.data.tags[tag], []).append(run)
             token = page.token
             if not token:
-                return seen - {""}
+                break
+        for runs in found.values():
+            runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+        return found
+
+    def settle(self) -> int:
+        """Keep the oldest run of each fingerprint and node; return how many went.
+
+        MLflow knows no unique tag, so two that publish to one server at once both create a run.
+        Both then settle, by one rule and on finished runs alone, so that the last one to do so
+        leaves one of each.
+        """
+        dropped = 0
+        for tag in (NODE, FINGERPRINT):
+            for first, *others in self._finished(tag).values():
+                for other in others:
+                    self._adopt(other.info.run_id, first.info.run_id)
+                    self._delete(other.info.run_id)
+                dropped += len(others)
+        return dropped
+
+    def _adopt(self, old: str, new: str) -> None:
+        """Give the children of one run to another."""
+        children = self.client.search_runs(
+            [self.experiment], filter_string=f"tags.`mlflow.parentRunId` = '{old}'"
+        )
+        for child in children:
+            self.client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
+
+    def _delete(self, run_id: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException):  # somebody else was faster
+            self.client.delete_run(run_id)
 
     def node(self, name: str, parent: str | None) -> str:
         """Return the id of a grouping run, such as `simclr` or `simclr/seed0`; made if absent."""

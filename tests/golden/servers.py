@@ -1,14 +1,22 @@
 """Real servers on loopback for tests of sharing, each stopped by its own process id."""
 
+import getpass
+import os
+import re
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 SSHD_CONFIG = """
@@ -33,10 +41,12 @@ def free_port():
 
 
 @contextmanager
-def running(command, port, log):
+def running(command, port, log, environment=None):
     """A server process that answers on a port; its last words if it does not."""
     with log.open("w") as words:
-        process = subprocess.Popen(command, stdout=words, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=words, stderr=subprocess.STDOUT, env=environment, cwd=log.parent
+        )
     try:
         for _ in range(600):
             with socket.socket() as asked:
@@ -63,8 +73,6 @@ def ssh_remote(tmp_path):
     """The same through OpenSSH's own server with a key of its own."""
     if not Path(SSHD).exists():
         pytest.skip("no sshd here: install openssh-server")
-    import getpass
-
     keys, port = tmp_path / "keys", free_port()
     keys.mkdir(mode=0o700)
     for name in ("host", "user"):
@@ -97,3 +105,77 @@ def s3_remote(tmp_path):
         )  # fmt: skip
         client.create_bucket(Bucket=BUCKET)
         yield f"s3://{BUCKET}/cache", settings, client
+
+
+PASSWORD = secrets.token_hex(12)
+DATABASE = "postgresql://mlflow:{password}@127.0.0.1:{port}/mlflow"
+
+
+def recipe():
+    """The mlflow command and the auth.ini of docs/team-server.md."""
+    text = (ROOT / "docs/team-server.md").read_text()
+    compose = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
+    script = compose["services"]["mlflow"]["command"][-1].replace("\\\n", " ")
+    command = next(line for line in script.splitlines() if "mlflow server" in line)
+    return command.split("exec ")[1].split(), re.search(r"```ini\n(.*?)```", text, re.S).group(1)
+
+
+@contextmanager
+def postgres():
+    """Yield the address of an empty database `mlflow`; the server refuses to run as root."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL here: install postgresql")
+    folder, port = Path(tempfile.mkdtemp(prefix="sslbench-pg-", dir="/tmp")), free_port()
+    user = ["runuser", "-u", "postgres", "--"] if getpass.getuser() == "root" else []
+    try:
+        if user:
+            shutil.chown(folder, "postgres")
+        (folder / "password").write_text(PASSWORD)
+        (folder / "password").chmod(0o644)
+        made = [
+            *user, str(found[-1]), "-D", str(folder / "data"), "-U", "mlflow",
+            "-A", "scram-sha-256", "--pwfile", str(folder / "password"), "--no-sync",
+        ]  # fmt: skip
+        subprocess.run(made, check=True, capture_output=True, cwd="/")
+        program = str(found[-1].with_name("postgres"))
+        options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1"]
+        command = [*user, program, "-D", str(folder / "data"), *options]
+        with running(command, port, folder / "log"):
+            environment = {**os.environ, "PGPASSWORD": PASSWORD}
+            create = [str(found[-1].with_name("createdb")), "-h", "127.0.0.1", "-p", str(port)]
+            create += ["-U", "mlflow", "mlflow"]
+            subprocess.run(create, check=True, env=environment, capture_output=True)
+            yield DATABASE.format(password=PASSWORD, port=port)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def team_server(tmp_path):
+    """Yield the environment of a user of the server that docs/team-server.md describes."""
+    for name in ("psycopg2", "flask_wtf"):
+        pytest.importorskip(
+            name, reason=f"no {name} here: pip install mlflow[auth] psycopg2-binary"
+        )
+    command, settings = recipe()
+    port = free_port()
+    with postgres() as database:
+        inside = {
+            "0.0.0.0": "127.0.0.1", "5000": str(port), "/artifacts": str(tmp_path / "artifacts"),
+        }  # fmt: skip
+        command = [inside.get(word, word) for word in command]
+        command = [database if "postgresql://" in word else word for word in command]
+        ini = settings.replace("/artifacts/", f"{tmp_path}/").replace("CHANGE-ME", PASSWORD)
+        (tmp_path / "auth.ini").write_text(ini)
+        ours = {
+            "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "auth.ini"),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": PASSWORD,
+        }
+        command[0] = str(Path(sys.executable).with_name("mlflow"))
+        with running(command, port, tmp_path / "server.log", {**os.environ, **ours}):
+            yield {
+                "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+                "MLFLOW_TRACKING_USERNAME": "admin",
+                "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+            }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sslbench.core import pipeline, provenance
-from tests.golden.servers import BUCKET, folder_remote, s3_remote, ssh_remote
+from tests.golden.servers import BUCKET, folder_remote, s3_remote, ssh_remote, team_server
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dvc.yaml", "Snakefile", "workflow", "conf", "stages", "sslbench", "requirements.lock")
@@ -468,3 +468,81 @@ def test_a_trace_at_a_commit_that_recorded_nothing_says_so(by_dvc):
     done = sslbench(by_dvc, "trace", "scenes/rotation/knn/top1", "--at", "HEAD", check=False)
     assert done.returncode == 2
     assert "has no dvc.lock; choose a later one" in done.stderr
+
+
+WRITE = """
+import sys
+from sslbench.tracking.store import Store
+
+mirror, number = Store(), sys.argv[1]
+event = {"cell": f"writer{number}", "stage": "probe", "command": "none", "fingerprint": number * 8,
+         "item": {"method": "m", "seed": 0}, "params": {"a": 1}, "deps": {}}
+run = mirror.open_run(event)
+for step in range(20):
+    mirror.log_metrics(run, [{"time": step, "step": step, "values": {"loss": step / 2}}])
+mirror.client.log_text(run, number, "said.txt")
+mirror.finish(run, "FINISHED", 1.0)
+"""
+READ = """
+import collections, json
+from sslbench.tracking.store import FINGERPRINT, NODE, Store
+
+mirror = Store()
+runs = mirror.client.search_runs([mirror.experiment], max_results=1000)
+ids = {run.info.run_id for run in runs}
+writers = [run for run in runs if run.data.tags.get("sslbench.cell", "").startswith("writer")]
+print(json.dumps({
+    "fingerprints": collections.Counter(r.data.tags.get(FINGERPRINT) for r in runs),
+    "nodes": collections.Counter(r.data.tags.get(NODE) for r in runs),
+    "orphans": [r.info.run_name for r in runs
+                if r.data.tags.get("mlflow.parentRunId", r.info.run_id) not in ids],
+    "points": [len(mirror.client.get_metric_history(r.info.run_id, "loss")) for r in writers],
+    "files": [[f.path for f in mirror.client.list_artifacts(r.info.run_id)] for r in writers],
+}))
+"""
+
+
+def at_once(folder, commands, environment):
+    """Run commands side by side; all must succeed."""
+    everything = {**os.environ, **environment, "SSLBENCH_TRACKING": "on", "PYTHONPATH": str(folder)}
+    started = [
+        subprocess.Popen(command, cwd=where, env=everything, stderr=subprocess.PIPE, text=True)
+        for where, command in commands
+    ]
+    for process in started:
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, said[-2000:]
+
+
+def test_a_team_writes_to_one_server(by_dvc, tmp_path):
+    """Eight writers at once, two who publish the same grid at once, one without the password."""
+    shutil.copytree(by_dvc, tmp_path / "copy", symlinks=True)
+    with team_server(tmp_path) as environment:
+        wrong = {**environment, "MLFLOW_TRACKING_PASSWORD": "guess"}
+        publish = [sys.executable, "-m", "sslbench.cli", "publish"]
+        everything = {**os.environ, **wrong}
+        refused = subprocess.run(
+            publish, cwd=by_dvc, env=everything, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 2
+        assert "MLFLOW_TRACKING_PASSWORD" in refused.stderr.splitlines()[-1]
+        first = [(by_dvc, [sys.executable, "-c", WRITE, "0"])]
+        at_once(by_dvc, first, environment)  # creates the experiment
+        writers = [(by_dvc, [sys.executable, "-c", WRITE, str(k)]) for k in range(1, 8)]
+        at_once(by_dvc, writers, environment)
+        at_once(by_dvc, [(by_dvc, publish), (tmp_path / "copy", publish)], environment)
+        everything = {**os.environ, **environment, "PYTHONPATH": str(by_dvc)}
+        command = [sys.executable, "-c", READ]
+        told = subprocess.check_output(command, cwd=by_dvc, env=everything, text=True)
+    found = json.loads(told)
+    records = [
+        json.loads((by_dvc / c.record).read_text()) for c in pipeline.cells(by_dvc) if c.record
+    ]
+    expected = {record["fingerprint"] for record in records}
+    del found["fingerprints"]["null"], found["nodes"]["null"]
+    assert expected < set(found["fingerprints"])
+    assert set(found["fingerprints"].values()) == {1}
+    assert set(found["nodes"].values()) == {1}
+    assert found["orphans"] == []
+    assert found["points"] == [20] * 8
+    assert found["files"] == [["said.txt"]] * 8
