@@ -4,6 +4,7 @@ import getpass
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -117,7 +118,7 @@ def recipe():
     compose = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
     script = compose["services"]["mlflow"]["command"][-1].replace("\\\n", " ")
     command = next(line for line in script.splitlines() if "mlflow server" in line)
-    return command.split("exec ")[1].split(), re.search(r"```ini\n(.*?)```", text, re.S).group(1)
+    return shlex.split(command)[1:], re.search(r"```ini\n(.*?)```", text, re.S).group(1)
 
 
 @contextmanager
