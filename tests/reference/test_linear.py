@@ -88,10 +88,13 @@ def test_gradient_is_the_finite_difference():
     problem = _Problem(features, classes, 3)
     weights = np.random.default_rng(3).normal(size=(3, 6))
 
-    def value(at):
-        return problem.value(problem.logits(at), at, 0.7)[0]
+    def evaluated(at):
+        return problem.value(problem.logits(at, np.empty((3, 40))), at, 0.7)
 
-    slope = problem.gradient(problem.value(problem.logits(weights), weights, 0.7)[1], weights, 0.7)
+    def value(at):
+        return evaluated(at)[0]
+
+    slope = problem.gradient(evaluated(weights)[1], weights, 0.7)
     for index in np.ndindex(weights.shape):
         moved = np.zeros_like(weights)
         moved[index] = 1e-6

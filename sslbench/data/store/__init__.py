@@ -27,6 +27,7 @@ import pyarrow as pa
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 from sslbench.data.store import decoding
+from sslbench.data.store.columns import as_array
 from sslbench.data.store.writer import (
     CHUNK,
     Column,
@@ -153,7 +154,7 @@ class Split:
         if name not in self.columns:
             mend = "columns: " + ", ".join(self.columns)
             raise UserError(f"no column {name!r}", where=str(self.path), mend=mend)
-        return _as_array(self._batch.column(name), self._schema.field(name))
+        return as_array(self._batch.column(name), self._schema.field(name))
 
     def encoded(self, index: int, name: str = "image") -> bytes:
         """Return the bytes of one row of a column of varying width, such as an encoded image."""
@@ -282,21 +283,3 @@ def _read_batch(path: Path) -> pa.RecordBatch:
         raise UserError("file not found", where=str(path), mend=_MEND) from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"damaged file ({error})", where=str(path), mend=_MEND) from None
-
-
-def _as_array(values: pa.Array, field: pa.Field) -> np.ndarray:
-    """Return a fixed-width column as (N, *shape) without copying it."""
-    if pa.types.is_fixed_size_binary(field.type):
-        shape = tuple(int(side) for side in field.metadata[b"shape"].split(b","))
-        flat = np.frombuffer(values.buffers()[1], np.uint8, len(values) * int(np.prod(shape)))
-        return flat.reshape(len(values), *shape)
-    if pa.types.is_fixed_size_list(field.type):
-        return _primitive(values.values).reshape(len(values), field.type.list_size)
-    return _primitive(values)
-
-
-def _primitive(values: pa.Array) -> np.ndarray:
-    """Return numbers (N,) without copying; pyarrow's own to_numpy imports pandas (0.5 s)."""
-    width = {"float": "float32", "double": "float64"}.get(str(values.type), str(values.type))
-    start = values.offset * np.dtype(width).itemsize
-    return np.frombuffer(values.buffers()[1], np.dtype(width), len(values), start)
