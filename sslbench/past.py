@@ -7,7 +7,10 @@ where DVC's cache, or the work tree, still has the record with the recorded hash
 from __future__ import annotations
 
 import configparser
+import io
 import json
+import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,26 +52,32 @@ def _describe(cell: Cell, locked: Mapping[str, Any], root: Path) -> dict[str, An
         what = f"{provenance.LOCK} of that commit does not know {cell.name}"
         raise UserError(what, mend="choose a commit that recorded a run")
     outs = {out["path"]: out["md5"] for out in entry.get("outs", ())}
-    record = _record(cell, outs, root)
+    told = record(cell, outs, root)
     return {
         "cell": cell.name,
         "command": entry["cmd"],
         "params": entry.get("params", {}).get(pipeline.PARAMS, {}),
         "deps": {dep["path"]: dep["md5"] for dep in entry.get("deps", ())},
         "fingerprint": provenance.fingerprint_from_lock(cell.name, entry),
-        "environment": record.get("environment", {}),
+        "environment": told.get("environment", {}),
         "outs": outs,
         "record": cell.record,
         "values": [
             {"metric": row["metric"], "value": row["value"]}
-            for row in record.get("measurements", ())
+            for row in told.get("measurements", ())
             if row.get("role", "headline") == "headline"
         ],
     }
 
 
-def _record(cell: Cell, outs: Mapping[str, str], root: Path) -> dict[str, Any]:
-    """Return a cell's record if a file with its hash is at hand, else nothing."""
+def record(cell: Cell, outs: Mapping[str, str], root: Path = Path()) -> dict[str, Any]:
+    """Return a cell's record if a file with its hash is at hand, else nothing.
+
+    Args:
+        cell: the cell.
+        outs: md5 by path, as dvc.lock has them.
+        root: the project's root; its tree and DVC's cache are looked into.
+    """
     if cell.record is None or cell.record not in outs:
         return {}
     digest = outs[cell.record]
@@ -106,3 +115,18 @@ def tree(commit: str, root: Path) -> Iterator[Path]:
                 raise UserError(f"commit {commit[:12]} has no {name}", mend="choose a later one")
             (Path(folder) / name).write_text(content, encoding="utf-8")
         yield Path(folder)
+
+
+def export(commit: str, folder: Path, root: Path = Path()) -> None:
+    """Write the whole tree of a commit into a folder, as `git archive` packs it.
+
+    Raises:
+        UserError: git cannot read the commit.
+    """
+    command = ["git", "-C", str(root), "archive", "--format=tar", commit]
+    packed = subprocess.run(command, capture_output=True, check=False)
+    if packed.returncode:
+        said = packed.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"git cannot pack commit {commit[:12]}: {(said or ['no word'])[-1]}")
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+        archive.extractall(folder, filter="data")

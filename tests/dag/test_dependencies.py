@@ -1,38 +1,17 @@
 """Caching is right only if a stage's declared code covers all the code that it can import."""
 
+import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from sslbench import methods, presets
+from sslbench import declared, methods, presets
 from sslbench.core import pipeline
 from sslbench.evaluation import protocols
-from tests.architecture import source
 
 ROOT = Path(__file__).parents[2]
-
-# What a stage imports but no result can depend on.
-EXEMPT = {
-    "sslbench/tracking": "a mirror: writes journals, never an out",
-    "sslbench/schema.py": "checks params.yaml at the door; no stage runs it",
-}
-
-
-def _dynamic(cell):
-    """Return the files that a cell loads by name."""
-    files = []
-    if "method" in cell.item and cell.program == "pretrain":
-        files.append(ROOT / f"sslbench/methods/{cell.item['method']}.py")
-    if "protocol" in cell.item:
-        files.append(ROOT / f"sslbench/evaluation/protocols/{cell.item['protocol']}.py")
-    if cell.program in ("pretrain", "extract", "transfer"):
-        files += sorted((ROOT / "sslbench/backbones").glob("*.py"))
-    if cell.stage == "prepare":
-        files += sorted((ROOT / "sslbench/data").glob("*.py"))
-    return files
-
 
 AXES = {
     "probe": ("targets", "probes"),
@@ -63,30 +42,16 @@ def _one_cell_per_kind():
 CELLS = _one_cell_per_kind()
 
 
-def _undeclared(cell):
-    start = ROOT / "stages" / f"{cell.program}.py"
-    needed = source.closure(start, *_dynamic(cell))
-    declared = [ROOT / dep for dep in cell.deps]
-    exempt = [ROOT / path for path in EXEMPT]
-    return sorted(
-        source.label(file)
-        for file in needed
-        if not any(file == d or file.is_relative_to(d) for d in (*declared, *exempt))
-        and not source.has_only_a_docstring(file)
-    )
-
-
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: c.name)
 def test_declared_code_covers_the_import_closure(cell):
-    assert _undeclared(cell) == []
+    assert declared.undeclared(cell, ROOT) == []
 
 
 def test_an_undeclared_import_would_be_seen():
     cell = next(c for c in CELLS if c.stage == "pretrain")
-    import dataclasses
-
     fewer = tuple(d for d in cell.deps if d != "sslbench/pretraining")
-    assert "sslbench/pretraining/loop.py" in _undeclared(dataclasses.replace(cell, deps=fewer))
+    bare = dataclasses.replace(cell, deps=fewer)
+    assert "sslbench/pretraining/loop.py" in declared.undeclared(bare, ROOT)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: c.name)

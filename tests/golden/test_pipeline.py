@@ -208,6 +208,40 @@ def test_verify_is_content_and_recomputes_bit_for_bit(by_dvc):
     assert "identical, bit for bit" in done.stdout
 
 
+NUMBER = "scenes/rotation/knn/top1"
+
+
+def test_a_number_is_recomputed_as_a_commit_recorded_it(by_dvc, tmp_path):
+    """In a clone whose tree has moved on and holds no artifact; the values come from the cache."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(by_dvc, origin, symlinks=True)
+    run(origin, "git", "add", "-A")
+    run(origin, "git", *identity, "commit", "-qm", "results")
+    _edit_code(origin)
+    run(origin, "git", *identity, "commit", "-qam", "later")
+    run(tmp_path, "git", "clone", "-q", str(origin), str(clone))
+    command = ("verify", NUMBER, "--recompute", "--at", "HEAD~1")
+    refused = sslbench(clone, *command, check=False)
+    assert refused.returncode == 2
+    assert "are not at hand" in refused.stderr
+    shutil.copytree(origin / ".dvc/cache", clone / ".dvc/cache")
+    assert f"{NUMBER}: identical, bit for bit" in sslbench(clone, *command).stdout
+
+
+def test_recomputing_shows_that_a_number_stands_on_an_undeclared_file(by_dvc, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(by_dvc, folder, symlinks=True)
+    (folder / "hint.txt").write_text("0.5")
+    path = folder / "sslbench/evaluation/protocols/knn.py"
+    path.write_text(path.read_text() + '\nHINT = float(open("hint.txt").read())\n')
+    run(folder, "dvc", "repro", "-q")
+    assert "verified" in sslbench(folder, "verify").stdout
+    done = sslbench(folder, "verify", NUMBER, "--recompute", check=False)
+    assert done.returncode == 2
+    assert "hint.txt" in done.stderr
+
+
 REMOTES = {"folder": folder_remote, "ssh": ssh_remote, "s3": s3_remote}
 
 
@@ -321,9 +355,34 @@ def _lose_a_file(folder):
     return "is missing"
 
 
-@pytest.mark.parametrize(
-    "damage", [_edit_metric, _edit_report, _edit_checkpoint, _edit_code, _lose_a_file]
-)
+def _swap_data(folder):
+    shutil.copy2(folder / "data/scenes/val.arrow", folder / "data/scenes/train.arrow")
+    return "data/scenes/train.arrow is not the file that the cell wrote"
+
+
+def _commit_stale_outs(folder):
+    """Outs of other parameters that DVC was told to accept: its status is clean."""
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("k: [5, 20, 100]", "k: [5, 20]"))
+    run(folder, "dvc", "commit", "-f", "-q")
+    assert run(folder, "dvc", "status", "-q").returncode == 0
+    return "its code, parameters or inputs changed since it ran"
+
+
+def _import_undeclared_code(folder):
+    path = folder / "sslbench/evaluation/protocols/knn.py"
+    path.write_text(path.read_text() + "\nfrom sslbench.views import colour\n")
+    run(folder, "dvc", "commit", "-f", "-q")
+    return "it imports sslbench/views/colour.py, which dvc.yaml does not name"
+
+
+DAMAGES = [
+    _edit_metric, _edit_report, _edit_checkpoint, _edit_code, _lose_a_file, _swap_data,
+    _commit_stale_outs, _import_undeclared_code,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_verify_catches(by_dvc, tmp_path, damage):
     shutil.copytree(by_dvc, tmp_path / "copy", symlinks=True)
     says = damage(tmp_path / "copy")
