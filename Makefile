@@ -10,7 +10,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 SNAKEMAKE := snakemake --profile workflow/profiles/local
 
 .PHONY: help setup reproduce snakemake sync test test-fast smoke golden lint format types layers \
-        docs compose-check bench ui lock clean ci
+        docs bench ui share fetch recompute lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,19 @@ snakemake: setup  ## the same grid through Snakemake, in parallel, then recorded
 
 sync: setup  ## after `dvc repro` or `dvc pull`: let Snakemake accept what is there
 	@sslbench sync snakemake
+
+share: setup  ## artifacts and run cache to the team's remote, checked before they go
+	@sslbench verify
+	dvc push --run-cache
+
+fetch: setup  ## every number of dvc.lock from the team's remote, no stage run; then MLflow and the leaderboard
+	dvc pull --run-cache
+	@sslbench sync snakemake
+	@sslbench publish
+	@sslbench leaderboard
+
+recompute: setup  ## one published number of the default grid, from nothing, as dvc.lock records it
+	sslbench verify $(or $(ID),scenes/rotation/knn/top1) --recompute --at $(or $(AT),HEAD)
 
 test: setup  ## the whole suite
 	python -m pytest -n 2 --dist loadgroup tests

@@ -16,6 +16,7 @@ from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import datasets, intervals
 from sslbench.reporting.markup import Markup, anchor, element, join
 from sslbench.reporting.page.boards import dataset_section
+from sslbench.reporting.page.forward import forward_section
 from sslbench.reporting.page.provenance import provenance_section
 from sslbench.reporting.page.spanning import spanning_section
 from sslbench.reporting.page.training import training_section
@@ -52,6 +53,7 @@ def page(
             spanning_section(across),
             training_section(collected),
             provenance_section(numbers, rows, provenance),
+            forward_section(numbers, provenance),
         ),
         _footer(),
         element("script", _asset("page.js")),
@@ -106,6 +108,7 @@ def _header(collected: Collected, numbers: Sequence[Number], names: Sequence[str
 def _navigation(names: Sequence[str]) -> Markup:
     links = [(f"Results on {name}", f"dataset/{name}") for name in names]
     links += [("Across columns", "across"), ("Training", "training"), ("Provenance", "provenance")]
+    links += [("What an input touches", "forward")]
     items = (element("li", element("a", text, href=f"#{anchor(target)}")) for text, target in links)
     return element("nav", element("ul", *items), aria_label="Sections")
 
