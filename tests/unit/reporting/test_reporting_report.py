@@ -182,11 +182,12 @@ def test_page_tells_what_an_input_touches(report: Path) -> None:
     """The fixture's provenance says which cells read what; links lead to numbers (see above)."""
     text = (report / "index.html").read_text()
     section = text[text.index('id="forward"') :]
-    assert "Data sets" in section and "Code" in section and "Parameters" in section
+    assert all(kind in section for kind in ("Data sets", "Code", "Parameters"))
     numbers = read_csv(report / "numbers.csv")
     evaluations = {number.id.rsplit("/", 1)[0] for number in numbers}
     shown = re.search(r"<code>digits</code><span class=\"muted\"> (\d+) of", section)
-    assert shown and int(shown.group(1)) == sum(e.startswith("digits/") for e in evaluations)
+    assert shown is not None
+    assert int(shown.group(1)) == sum(e.startswith("digits/") for e in evaluations)
 
 
 def test_names_are_escaped_everywhere(make_project: Any) -> None:
