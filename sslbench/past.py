@@ -7,7 +7,6 @@ where DVC's cache, or the work tree, still has the record with the recorded hash
 from __future__ import annotations
 
 import configparser
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench import lineage
-from sslbench.core import git, pipeline, provenance
+from sslbench.core import git, pipeline, provenance, records
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
 
@@ -74,10 +73,10 @@ def _record(cell: Cell, outs: Mapping[str, str], root: Path) -> dict[str, Any]:
     digest = outs[cell.record]
     here = root / cell.record
     if here.exists() and provenance.md5(here) == digest:
-        return dict(json.loads(here.read_text(encoding="utf-8")))
+        return records.read(here)
     cached = cache(root) / "files" / "md5" / digest[:2] / digest[2:]
     if cached.exists() and provenance.md5(cached) == digest:
-        return dict(json.loads(cached.read_text(encoding="utf-8")))
+        return records.read(cached)
     return {}
 
 
@@ -85,8 +84,11 @@ def cache(root: Path = Path()) -> Path:
     """Return the folder of DVC's cache: cache.dir of its configuration, else .dvc/cache."""
     place = root / _CACHE
     for name in ("config", "config.local"):
-        read = configparser.ConfigParser()
-        read.read(root / ".dvc" / name, encoding="utf-8")
+        read = configparser.RawConfigParser()
+        try:
+            read.read(root / ".dvc" / name, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise UserError(f"not readable ({error})", where=f".dvc/{name}") from None
         if told := read.get("cache", "dir", fallback=None):
             place = root / ".dvc" / told  # absolute paths stay as they are
     return place

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench import lineage
-from sslbench.core import artifacts
+from sslbench.core import records
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
 
@@ -74,8 +74,8 @@ def _is_identical(cell: Cell, copy: Path) -> bool:
 
 
 def _value(record: Path, metric: str) -> float:
-    content: dict[str, Any] = artifacts.read_json(record)
-    rows = content["measurements"]
+    content: dict[str, Any] = records.read(record)
+    rows = content.get("measurements", ())
     return float(
         next(r["value"] for r in rows if r["metric"] == metric and r.get("role") == "headline")
     )
