@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslbench.core import artifacts, params, pipeline, provenance
+from sslbench.core import params, pipeline, provenance, records
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
 
@@ -49,10 +49,13 @@ def check_cell(cell: Cell, root: Path = Path()) -> list[Fault]:
     if not (root / cell.record).exists():
         return [Fault(cell.name, f"{cell.record} is missing", RERUN)]
     try:
-        record = artifacts.read_json(root / cell.record)
+        record = records.read(root / cell.record)
         today = provenance.fingerprint(cell, root)
     except UserError as error:
         return [Fault(cell.name, str(error), RERUN)]
+    if strange := set(record.get("outs", {})) - set(cell.outs):
+        what = f"its record names {min(strange)!r}, which it does not write"
+        return [Fault(cell.name, what, RERUN)]
     faults = _check_lock_hash(cell, record, root)
     if record.get("fingerprint") != today:
         what = "its code, parameters or inputs changed since it ran"
@@ -86,7 +89,7 @@ def check_against_lock(cell: Cell, locked: Mapping[str, Any], root: Path = Path(
         return [Fault(cell.name, "dvc.lock does not know it", "run `dvc repro` or `dvc commit`")]
     faults: list[Fault] = []
     if cell.record is not None and (root / cell.record).exists():
-        record = artifacts.read_json(root / cell.record)
+        record = records.read(root / cell.record)
         if record.get("fingerprint") != provenance.fingerprint_from_lock(cell.name, entry):
             what = "its record and dvc.lock tell of different runs"
             faults.append(Fault(cell.name, what, RERUN))
@@ -134,8 +137,14 @@ def numbers(root: Path = Path()) -> list[Number]:
     path = root / NUMBERS
     if not path.exists():
         raise UserError("no report yet", where=str(path), mend=RERUN)
-    with path.open(encoding="utf-8", newline="") as handle:
-        return [Number(row["id"], row) for row in csv.DictReader(handle)]
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            found = [Number(row["id"], row) for row in csv.DictReader(handle)]
+        for number in found:
+            float(number.row["value"]), number.parts
+    except (csv.Error, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"not a numbers.csv ({error})", where=str(path), mend=RERUN) from None
+    return found
 
 
 def find_number(identifier: str, root: Path = Path()) -> Number:
@@ -210,7 +219,7 @@ def describe(cell: Cell, values: Mapping[str, Any], root: Path = Path()) -> dict
         values: all of params.yaml.
         root: the project's root.
     """
-    record = artifacts.read_json(root / cell.record) if cell.record else {}
+    record = records.read(root / cell.record) if cell.record else {}
     return {
         "cell": cell.name,
         "command": cell.command,
@@ -237,7 +246,7 @@ def check_report(root: Path = Path()) -> list[Fault]:
         for cell in cells_of(number.id, root):
             if cell.record is None or not (root / cell.record).exists():
                 continue
-            rows = artifacts.read_json(root / cell.record)["measurements"]
+            rows = records.read(root / cell.record).get("measurements", ())
             found = (r for r in rows if r["metric"] == metric and r.get("role") == "headline")
             values += [float(row["value"]) for row in found]
         mean = sum(values) / len(values) if values else float("nan")

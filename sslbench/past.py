@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import configparser
 import io
-import json
 import subprocess
 import tarfile
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench import lineage
-from sslbench.core import git, pipeline, provenance
+from sslbench.core import git, pipeline, provenance, records
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
 
@@ -83,10 +82,10 @@ def record(cell: Cell, outs: Mapping[str, str], root: Path = Path()) -> dict[str
     digest = outs[cell.record]
     here = root / cell.record
     if here.exists() and provenance.md5(here) == digest:
-        return dict(json.loads(here.read_text(encoding="utf-8")))
+        return records.read(here)
     cached = cache(root) / "files" / "md5" / digest[:2] / digest[2:]
     if cached.exists() and provenance.md5(cached) == digest:
-        return dict(json.loads(cached.read_text(encoding="utf-8")))
+        return records.read(cached)
     return {}
 
 
@@ -94,8 +93,11 @@ def cache(root: Path = Path()) -> Path:
     """Return the folder of DVC's cache: cache.dir of its configuration, else .dvc/cache."""
     place = root / _CACHE
     for name in ("config", "config.local"):
-        read = configparser.ConfigParser()
-        read.read(root / ".dvc" / name, encoding="utf-8")
+        read = configparser.RawConfigParser()
+        try:
+            read.read(root / ".dvc" / name, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise UserError(f"not readable ({error})", where=f".dvc/{name}") from None
         if told := read.get("cache", "dir", fallback=None):
             place = root / ".dvc" / told  # absolute paths stay as they are
     return place

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarfloat import ScalarFloat
 
+from sslbench.core import params
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import EVALUATIONS
 
@@ -23,6 +26,7 @@ HEADER = """\
 # experiment of your own. Both engines read this file and nothing else; each stage depends only on
 # the keys that dvc.yaml names for it.
 """
+_INCLUDED = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*")
 # Section -> the axes of the grid that say which of its blocks are kept.
 PRUNED = {
     "data": ("datasets",),
@@ -50,7 +54,8 @@ def compose(preset: str, changes: Sequence[str] = (), conf: Path = CONF) -> str:
     ordered = CommentedMap()
     for key in [*(k for k in ORDER if k in merged), *(k for k in merged if k not in ORDER)]:
         ordered[key] = merged[key]
-    words = " ".join([preset, *(f"--set {change}" for change in changes)])
+    # One line: what follows a line break would be no comment any more.
+    words = " ".join([preset, *(f"--set {' '.join(change.split())}" for change in changes)])
     return HEADER.format(words=words) + _dump(ordered)
 
 
@@ -101,10 +106,12 @@ def _dump(content: CommentedMap) -> str:
 
 def _load(path: Path) -> CommentedMap:
     try:
-        content = _yaml().load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        params.parse(text)  # refuses tags, and what would fill the memory
+        content = _yaml().load(text)
     except OSError:
         raise UserError("file not found", where=str(path), mend="see conf/") from None
-    except YAMLError as error:
+    except (YAMLError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"not valid YAML ({error})", where=str(path)) from None
     if not isinstance(content, CommentedMap):
         raise UserError("holds no mapping at the top", where=str(path))
@@ -119,13 +126,27 @@ def _unshared(node: CommentedMap) -> CommentedMap:
     return node
 
 
-def _merge_file(merged: CommentedMap, path: Path, conf: Path) -> None:
+def _merge_file(
+    merged: CommentedMap, path: Path, conf: Path, included_by: tuple[Path, ...] = ()
+) -> None:
     """Merge what a file includes, in order, then the file itself."""
+    if path in included_by:
+        raise UserError("includes itself", where=str(path), mend="break the circle of `include`")
     content = _load(path)
-    for name in content.pop("include", []):
-        _merge_file(merged, conf / f"{name}.yaml", conf)
+    for name in _included(content, path):
+        _merge_file(merged, conf / f"{name}.yaml", conf, (*included_by, path))
     section = CommentedMap({"data": content}) if path.parent.name == "data" else content
     _merge(merged, section)
+
+
+def _included(content: CommentedMap, path: Path) -> list[str]:
+    names = content.pop("include", [])
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and _INCLUDED.fullmatch(name) for name in names
+    ):
+        mend = "list files below conf/ without .yaml, such as parts/common"
+        raise UserError(f"include: {names!r}", where=str(path), mend=mend)
+    return list(names)
 
 
 def _merge(base: CommentedMap, over: Mapping[str, Any]) -> None:
@@ -159,15 +180,17 @@ def _apply(merged: CommentedMap, change: str) -> None:
     if not isinstance(node, CommentedMap) or parts[-1] not in node:
         raise UserError(f"no key {key!r}", where="--set", mend="see params.yaml for the keys")
     try:
+        params.parse(text)
         value = YAML(typ="safe").load(text)
         value = CommentedMap(value) if isinstance(value, dict) else value
-    except YAMLError:
-        raise UserError(f"{text!r} is not YAML", where=f"--set {key}") from None
+    except (YAMLError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{text!r} is not YAML ({error})", where=f"--set {key}") from None
     _replace(node, parts[-1], value, {})
 
 
 def _complete_grid(merged: CommentedMap) -> None:
     """Write down what DVC cannot derive: data sets, and which methods continue which others."""
+    _refuse_shape(merged)
     grid = merged["grid"]
     targets = [dataset for axis in EVALUATIONS for dataset in grid[axis]]
     grid["datasets"] = list(dict.fromkeys([grid["source"], *targets]))
@@ -180,10 +203,29 @@ def _complete_grid(merged: CommentedMap) -> None:
     }
 
 
+def _refuse_shape(merged: CommentedMap) -> None:
+    """Refuse a grid whose axes are no lists of names: the schema looks at the finished file."""
+    grid = merged.get("grid")
+    axes = ("methods", "seeds", *(a for pair in EVALUATIONS.items() for a in (pair[0], *pair[1])))
+    if not isinstance(grid, CommentedMap) or not isinstance(grid.get("source"), str):
+        raise UserError("no grid with a source", where="conf/", mend="see conf/parts/common.yaml")
+    for axis in axes:
+        values = grid.get(axis)
+        kind = int if axis == "seeds" else str
+        if not isinstance(values, list) or not all(isinstance(item, kind) for item in values):
+            what = f"{values!r} is no list of {'numbers' if kind is int else 'names'}"
+            raise UserError(what, where=f"grid.{axis}", mend="write it as [a, b]")
+    for section in ("recipes", *PRUNED):
+        if not isinstance(merged.get(section, {}), dict):
+            raise UserError("is no mapping", where=section, mend="see params.yaml")
+
+
 def _predecessors(merged: CommentedMap) -> dict[str, str]:
     """Take `predecessor` out of the recipes of the grid's methods: {method: predecessor}."""
     methods = merged["grid"]["methods"]
-    recipes = [(method, merged["recipes"].get(method, {})) for method in methods]
+    blocks = merged.get("recipes", {})
+    recipes = [(method, blocks.get(method)) for method in methods]
+    recipes = [(method, block) for method, block in recipes if isinstance(block, dict)]
     pairs = {m: recipe.pop("predecessor") for m, recipe in recipes if "predecessor" in recipe}
     for method, before in pairs.items():
         if before not in methods:

@@ -23,6 +23,7 @@ from sslbench.core.pipeline import Cell
 from sslbench.tracking import journal
 
 DEVICE = "SSLBENCH_DEVICE"
+_MOST_THREADS = 1024
 
 
 @dataclass
@@ -138,7 +139,7 @@ def _execute(stage: str, arguments: argparse.Namespace, work: Callable[[Run], Ou
 
 def _open(stage: str, arguments: argparse.Namespace, argv: Sequence[str]) -> Run:
     values = parameters.load(arguments.params)
-    threads = int(parameters.select(values, f"compute.{stage}_threads"))
+    threads = _threads(values, f"compute.{stage}_threads")
     seeding.pin_threads(threads)
     cell = pipeline.find_by_arguments(stage, argv)
     deps: dict[str, str] = {}
@@ -157,6 +158,14 @@ def _open(stage: str, arguments: argparse.Namespace, argv: Sequence[str]) -> Run
         threads=threads,
         deps=deps,
     )
+
+
+def _threads(values: Mapping[str, Any], key: str) -> int:
+    threads = parameters.select(values, key)
+    if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
+        what = f"{threads!r} is no whole number from 1 to {_MOST_THREADS}"
+        raise UserError(what, where=key, mend="set it to the number of cores for one stage")
+    return threads
 
 
 def _device(stage: str) -> str:

@@ -42,7 +42,14 @@ def build(spec: Mapping[str, Any]) -> Backbone:
     builder = importlib.import_module(f"sslbench.backbones.{family}").build
     rest = {name: value for name, value in spec.items() if name != "family"}
     _refuse_keys(builder, rest, f"backbone ({family})")
-    backbone: Backbone = builder(**rest)
+    try:
+        backbone: Backbone = builder(**rest)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        mend = "see conf/recipes for values that there are"
+        raise UserError(
+            f"cannot be built ({said})", where=f"backbone ({family})", mend=mend
+        ) from None
     return backbone
 
 

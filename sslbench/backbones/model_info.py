@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
+from sslbench.core.records import LABELS
 
 FORMAT = 2
-LABELS = ("none", "some", "all")  # from fewest to most
+_LARGEST = 4096  # pixels; images of evaluation are resized to what a file says
 _MEND = "run the pretrain stage again"
 
 
@@ -54,7 +56,7 @@ class ModelInfo:
             raise UserError(f"is not of model format {FORMAT}", where=str(path), mend=_MEND)
         try:
             inputs = content["input"]
-            return cls(
+            info = cls(
                 backbone=dict(content["backbone"]),
                 layers=tuple(content["layers"]),
                 feature_dim=int(content["feature_dim"]),
@@ -63,5 +65,22 @@ class ModelInfo:
                 std=tuple(map(float, inputs["std"])),
                 labels=str(content["labels"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            info.refuse_odd()
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"damaged file ({error!r})", where=str(path), mend=_MEND) from None
+        return info
+
+    def refuse_odd(self) -> None:
+        """Refuse what no pretraining writes.
+
+        Raises:
+            ValueError: one of these.
+        """
+        if self.labels not in LABELS or not 1 <= self.size <= _LARGEST:
+            raise ValueError(f"labels {self.labels!r}, size {self.size}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise ValueError(f"mean {self.mean}, std {self.std}")
+        if not all(isinstance(name, str) for name in self.layers) or len(self.mean) != len(
+            self.std
+        ):
+            raise ValueError(f"layers {self.layers}, mean {self.mean}, std {self.std}")

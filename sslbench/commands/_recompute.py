@@ -19,7 +19,7 @@ from typing import Any
 
 from sslbench import lineage, past
 from sslbench.commands import _environment
-from sslbench.core import artifacts, git, provenance
+from sslbench.core import git, provenance, records
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
 
@@ -49,12 +49,12 @@ def recompute(identifier: str, tolerance: float) -> int:
     """Rebuild a number of today's tree; print the verdict; return 0 unless it is different."""
     cells = lineage.ancestry_of(identifier)
     tops = lineage.cells_of(identifier)
-    records = [artifacts.read_json(Path(cell.record)) for cell in tops if cell.record]
+    told = [records.read(Path(cell.record)) for cell in tops if cell.record]
     recorded = Recorded(
         cells=cells,
         hashes={out: provenance.md5(Path(out)) for cell in cells for out in cell.outs},
-        fingerprints=[record["fingerprint"] for record in records],
-        values=[_value(record, identifier) for record in records],
+        fingerprints=[record["fingerprint"] for record in told],
+        values=[_value(record, identifier) for record in told],
     )
     with tempfile.TemporaryDirectory(prefix="sslbench-recompute-") as folder:
         copy = Path(folder)
@@ -96,9 +96,9 @@ def _recorded_at(identifier: str, copy: Path) -> Recorded:
     hashes = {out["path"]: out["md5"] for cell in cells for out in locked[cell.name]["outs"]}
     tops = lineage.cells_of(identifier, copy)
     fingerprints = [provenance.fingerprint_from_lock(c.name, locked[c.name]) for c in tops]
-    records = [past.record(cell, hashes, Path()) for cell in tops]
-    if all(records):
-        values = [_value(record, identifier) for record in records]
+    told = [past.record(cell, hashes, Path()) for cell in tops]
+    if all(told):
+        values = [_value(record, identifier) for record in told]
     else:
         values = [_published(identifier, fingerprints)]
     return Recorded(cells, hashes, fingerprints, values)
@@ -151,10 +151,10 @@ def _run(cell: Cell, copy: Path, python: str) -> None:
 def _compare(identifier: str, recorded: Recorded, copy: Path, tolerance: float) -> int:
     """Print the verdict: on files by their bits, on records by their values."""
     tops = lineage.cells_of(identifier, copy)
-    records = [artifacts.read_json(copy / cell.record) for cell in tops if cell.record]
-    if [record["fingerprint"] for record in records] != list(recorded.fingerprints):
+    told = [records.read(copy / cell.record) for cell in tops if cell.record]
+    if [record["fingerprint"] for record in told] != list(recorded.fingerprints):
         print("its code, parameters or inputs are not those of the recorded run")
-    values = [_value(record, identifier) for record in records]
+    values = [_value(record, identifier) for record in told]
     if len(recorded.values) != len(values):
         values = [fmean(values)]
     worst = max(abs(old - new) for old, new in zip(recorded.values, values, strict=True))
@@ -180,7 +180,7 @@ def _differing(cell: Cell, recorded: Recorded, copy: Path) -> list[str]:
 
 def _value(record: Mapping[str, Any], identifier: str) -> float:
     metric = identifier.split("/")[3]
-    rows = record["measurements"]
+    rows = record.get("measurements", ())
     return float(
         next(r["value"] for r in rows if r["metric"] == metric and r.get("role") == "headline")
     )

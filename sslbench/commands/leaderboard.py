@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from sslbench.core import artifacts, pipeline
+from sslbench.core import pipeline, records
 from sslbench.core.errors import UserError
 from sslbench.reporting.csv_file import read_csv
 from sslbench.reporting.tables import Number
@@ -70,6 +70,6 @@ def _extractions(root: Path) -> dict[tuple[str, str], set[str]]:
     groups: dict[tuple[str, str], set[str]] = {}
     for cell in pipeline.cells(root):
         if cell.stage == SHARED and cell.record and (root / cell.record).exists():
-            fingerprint = artifacts.read_json(root / cell.record)["fingerprint"]
+            fingerprint = records.read(root / cell.record)["fingerprint"]
             groups.setdefault((str(cell.item["dataset"]), SHARED), set()).add(fingerprint)
     return groups

@@ -36,6 +36,8 @@ HISTORY = "history.json"
 Layout: TypeAlias = "Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]"
 # safetensors' names of the types that our files of arrays hold.
 _TYPES = {"F32": "<f4", "F64": "<f8", "I8": "<i1", "I64": "<i8", "U8": "<u1", "U64": "<u8"}
+# The same and what weights may be of besides.
+_TENSOR_TYPES = {*_TYPES, "BOOL", "F16", "BF16", "I16", "I32"}
 
 
 @contextmanager
@@ -90,7 +92,9 @@ def read_json(path: Path) -> Any:
         raise UserError(
             "file not found", where=str(path), mend="run the stage that makes it"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    except (ValueError, RecursionError) as error:  # not JSON or UTF-8, too long a number, too deep
         raise UserError(
             f"not valid JSON ({error})", where=str(path), mend="run its stage again"
         ) from None
@@ -112,9 +116,16 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         UserError: the file is absent or damaged.
     """
+    from safetensors import safe_open
     from safetensors.torch import load
 
-    return _read_safetensors(path, lambda file: load(file.read_bytes()))  # type: ignore[no-any-return]
+    def loaded(file: Path) -> dict[str, torch.Tensor]:
+        with safe_open(file, framework="numpy") as opened:
+            _refuse_types(opened, _TENSOR_TYPES)
+        found: dict[str, torch.Tensor] = load(file.read_bytes())
+        return found
+
+    return _read_safetensors(path, loaded)  # type: ignore[no-any-return]
 
 
 class ArrayWriter:
@@ -177,8 +188,8 @@ def _mapped(path: Path) -> dict[str, np.ndarray]:
     import numpy as np
     from safetensors import safe_open
 
-    with safe_open(path, framework="numpy"):  # checks the header and the file's length
-        pass
+    with safe_open(path, framework="numpy") as file:  # checks the header and the file's length
+        _refuse_types(file, set(_TYPES))
     with path.open("rb") as handle:
         content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
     start = 8 + int.from_bytes(content[:8], "little")
@@ -190,6 +201,13 @@ def _mapped(path: Path) -> dict[str, np.ndarray]:
         )
         for name, entry in entries.items()
     }
+
+
+def _refuse_types(file: Any, known: set[str]) -> None:
+    types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    if other := {name: kind for name, kind in types.items() if kind not in known}:
+        name, kind = next(iter(other.items()))
+        raise ValueError(f"{name!r} is of type {kind}, which no file of ours holds")
 
 
 def _header(layout: Layout) -> tuple[bytes, dict[str, int]]:
@@ -227,7 +245,9 @@ def _read_safetensors(path: Path, load: Callable[[Path], Any]) -> Any:
         raise UserError(
             "file not found", where=str(path), mend="run the stage that makes it"
         ) from None
-    except SafetensorError as error:
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    except (SafetensorError, ValueError) as error:
         raise UserError(
             f"damaged file ({error})", where=str(path), mend="run its stage again"
         ) from None

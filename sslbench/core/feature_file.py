@@ -116,15 +116,27 @@ def read_features(folder: Path, split: str, layers: Sequence[str]) -> Features:
     """Return one split's features, memory-mapped, with the layers in the order asked for.
 
     Raises:
-        UserError: the file is absent or damaged, lacks a layer, or holds NaN or infinity.
+        UserError: the file is absent or damaged, lacks a layer, holds NaN or infinity, or its
+            arrays are not those of one split.
     """
     path = features_path(folder, split)
     arrays = artifacts.read_arrays(path)
     for key in (_LABELS, _IDS):
         if key not in arrays:
             raise UserError(f"holds no {key}", where=str(path), mend="run extract again")
+    _refuse_shapes(arrays, path)
     kept = {layer: _layer(arrays, layer, path) for layer in layers}
     return Features(split, arrays[_LABELS], kept, arrays[_IDS], arrays.get(_TARGETS))
+
+
+def _refuse_shapes(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuse arrays that are not of one length, or not of the types that `keyed` gives them."""
+    expected = {_LABELS: ("int64", 1), _IDS: ("uint64", 1), _TARGETS: ("int8", 2)}
+    for name, values in arrays.items():
+        kind, ndim = expected.get(name, ("float32", 2))
+        if values.ndim != ndim or values.dtype != kind or len(values) != len(arrays[_LABELS]):
+            what = f"{name!r} is {values.dtype} {values.shape} for {arrays[_LABELS].shape} labels"
+            raise UserError(what, where=str(path), mend="run extract again")
 
 
 def _layer(arrays: Mapping[str, np.ndarray], layer: str, path: Path) -> np.ndarray:

@@ -25,6 +25,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Reads 1e-3 as a number, as DVC (YAML 1.2) does; plain PyYAML reads it as text."""
 
 
+# A file far beyond these is no file of ours: deep nesting overflows the C parser's stack, and a few
+# aliases of aliases can stand for more values than fit into memory.
+_MAX_DEPTH = 100
+_MAX_VALUES = 5_000_000
+_PLAIN = (str, bool, int, float, type(None))
+
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -36,18 +42,70 @@ def load(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, numbers such as 1e-3 included.
 
     Raises:
-        UserError: the file is absent, not YAML, or not a mapping.
+        UserError: the file is absent, not YAML, not a mapping, or holds what JSON cannot.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         mend = "run `sslbench compose default`, or run from the project's root"
         raise UserError("file not found", where=str(path), mend=mend) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    # A number or date that cannot be is a ValueError of Python's own, as is text that is not UTF-8.
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"not valid YAML ({error})", where=str(path)) from None
     if not isinstance(content, dict):
         raise UserError("holds no mapping at the top", where=str(path))
     return content
+
+
+def parse(text: str) -> Any:
+    """Return the content of a YAML text: mappings by text, lists, texts, numbers, booleans, null.
+
+    Raises:
+        yaml.YAMLError: not YAML, tags included.
+        ValueError: too deep or too large, or a value of another kind, such as a date.
+    """
+    _refuse_bomb(text)
+    content = yaml.load(text, Loader=_Loader)
+    _refuse_kinds(content)
+    return content
+
+
+def _refuse_bomb(text: str) -> None:
+    sizes: dict[str | None, int] = {}  # anchor -> how many values it stands for
+    unfinished: list[tuple[str | None, int]] = []
+    count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            count += sizes.get(event.anchor, _MAX_VALUES)  # not known: it holds itself
+        elif isinstance(event, yaml.CollectionStartEvent):
+            unfinished.append((event.anchor, count))
+            count += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = unfinished.pop()
+            sizes[anchor] = count - before
+        elif isinstance(event, yaml.ScalarEvent):
+            sizes[event.anchor] = 1
+            count += 1
+        if len(unfinished) > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
+        if count >= _MAX_VALUES:
+            raise ValueError(f"more than {_MAX_VALUES} values, aliases counted")
+
+
+def _refuse_kinds(value: Any) -> None:
+    """Refuse what would be no JSON: parameters are hashed and recorded as such."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"key {key!r} is no text; put it in quotes")
+            _refuse_kinds(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_kinds(inner)
+    elif not isinstance(value, _PLAIN):
+        raise ValueError(f"{value!r} is a {type(value).__name__}; put it in quotes")
 
 
 def select(params: Mapping[str, Any], key: str) -> Any:
@@ -147,7 +205,14 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _as_float(value, where)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"expected {hint.__name__}, found {value!r}", where=where)
     return value
+
+
+def _as_float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise UserError("a number too large for a float", where=where) from None

@@ -38,6 +38,8 @@ def decode(content: Mapping[str, Any]) -> np.ndarray:
     if kind not in _KINDS:
         raise ValueError(f"unknown encoding {kind!r}")
     raw = base64.b64decode(content["values"], validate=True)
+    if not 0 <= count <= 8 * len(raw):
+        raise ValueError(f"{count} values are named, and there are {len(raw)} bytes")
     if kind == "bits":
         values = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool)
     else:

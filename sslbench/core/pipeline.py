@@ -27,6 +27,8 @@ EVALUATIONS = {
     "video_targets": ("video_transfers",),
 }
 _HOLE = re.compile(r"\$\{([a-z0-9_.]+)\}")
+# What may stand in a hole: it becomes part of paths and of shell commands.
+_NAME = re.compile(r"[a-z0-9_]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,20 @@ def _resolve(text: Any, values: Mapping[str, Any], kind: type) -> Any:
 
 
 def _fill(text: str, scope: Mapping[str, Any]) -> str:
-    return _HOLE.sub(lambda match: str(parameters.select(scope, match.group(1))), text)
+    return _HOLE.sub(lambda match: _name(match.group(1), scope), text)
+
+
+def _name(key: str, scope: Mapping[str, Any]) -> str:
+    """Return what a hole is filled with.
+
+    Raises:
+        UserError: anything but an id, which could leave its folder or end its shell command.
+    """
+    value = parameters.select(scope, key)
+    if isinstance(value, bool) or not _NAME.fullmatch(str(value)):
+        what = f"{key.removeprefix('item.')} {value!r} is no name of a-z, 0-9 and _"
+        raise UserError(what, where=f"{PARAMS}: grid", mend="do not run it before that is mended")
+    return str(value)
 
 
 def _fill_all(texts: Sequence[Any], scope: Mapping[str, Any]) -> tuple[str, ...]:

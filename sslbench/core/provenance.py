@@ -114,12 +114,34 @@ def _digest(name: str, command: str, slices: Mapping[str, Any], deps: Mapping[st
 
 
 def lock(root: Path = Path()) -> dict[str, Any]:
-    """Return the stages that dvc.lock records, by name; empty without a lock."""
+    """Return the stages that dvc.lock records, by name; empty without a lock.
+
+    Raises:
+        UserError: the file is not a lock as DVC writes it.
+    """
     path = root / LOCK
     if not path.exists():
         return {}
-    stages: dict[str, Any] = parameters.load(path).get("stages", {})
+    stages = parameters.load(path).get("stages", {})
+    if not isinstance(stages, dict) or not all(map(_is_locked, stages.values())):
+        mend = "take the committed one: `git checkout dvc.lock`"
+        raise UserError("is not a lock of DVC's", where=str(path), mend=mend)
     return stages
+
+
+def _is_locked(entry: Any) -> bool:
+    """Whether an entry of the lock has what is read from it here and in `lineage` and `past`."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str):
+        return False
+    params = entry.get("params", {})
+    files = [entry.get("deps", []), entry.get("outs", [])]
+    if not isinstance(params, dict) or not all(isinstance(found, list) for found in files):
+        return False
+    return all(
+        isinstance(file, dict) and all(isinstance(file.get(key), str) for key in ("path", "md5"))
+        for found in files
+        for file in found
+    )
 
 
 def environment(device: str, threads: int, root: Path = Path()) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from sslbench.data import reading, splits
 from sslbench.data.batch import Batch
 from sslbench.data.splits import Item
-from sslbench.data.store import Column, decoding
+from sslbench.data.store import Column, decoding, run_lengths
 from sslbench.data.store.instances import Instances, to_bytes
 
 # Pixels. A box that moves by less was rounded (by its annotator or here), and is not counted.
@@ -108,6 +108,18 @@ def split_up(
     made |= {name: splits.ordered(items, seed) for name, items in others.items()}
     limited = {name: splits.limited(items, limit) for name, items in made.items()}
     return limited, "" if "val" in given else f"; val out of train by {splits.RULE}, seed {seed}"
+
+
+def refuse_masks(count: int, height: int, width: int) -> None:
+    """Refuse an annotation whose masks would fill the memory, before they are drawn.
+
+    Raises:
+        BadAnnotationError: more than a GiB of them, or a side below 1.
+    """
+    try:
+        run_lengths.refuse_size(count, height, width)
+    except ValueError as error:
+        raise BadAnnotationError(str(error)) from None
 
 
 def batches(

@@ -24,11 +24,13 @@ from sslbench.core.errors import UserError
 from sslbench.data import annotated, reading, splits
 from sslbench.data.annotated import Annotation, BadAnnotationError
 from sslbench.data.batch import Source
+from sslbench.data.store import decoding, run_lengths
 
 _WHERE = "data (kind coco)"
 _MEND = "download or export the annotations again"
 # Fewer numbers make no polygon; pycocotools would take four for a box.
 _SHORTEST = 6
+_MAX_BYTES = 2**32  # of an annotation file; COCO's own has 0.5 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,7 @@ class _Read:
         corners = np.array([entry["bbox"] for entry in objects], np.float64).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
         height, width = image["height"], image["width"]
+        annotated.refuse_masks(0 if self.num_without_mask else len(objects), height, width)
         masks = None if self.num_without_mask else _masks(objects, height, width)
         return Annotation(
             width=width,
@@ -174,7 +177,7 @@ def _read(root: Path, files: Files) -> _Read:
         for entry in content["annotations"]:
             _check_object(entry, names)
             objects[entry["image_id"]].append(entry)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"damaged annotations ({what})", where=str(path), mend=_MEND) from None
     without = sum(not entry.get("segmentation") for rows in objects.values() for entry in rows)
@@ -183,12 +186,14 @@ def _read(root: Path, files: Files) -> _Read:
 
 def _loaded(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes(), object_hook=_compact)
+        return json.loads(reading.content_of(path, _MAX_BYTES), object_hook=_compact)
     except OSError as error:
         mend = "set data.<dataset>.root and the path of annotations"
         what = f"annotations cannot be read ({error.strerror})"
         raise UserError(what, where=str(path), mend=mend) from None
-    except (ValueError, TypeError, RecursionError) as error:
+    except decoding.BadImageError as error:
+        raise UserError(str(error), where=str(path), mend=_MEND) from None
+    except (ValueError, TypeError, RecursionError, ArithmeticError) as error:
         raise UserError(f"not JSON ({error})", where=str(path), mend=_MEND) from None
 
 
@@ -202,7 +207,7 @@ def _compact(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _name(folder: str, image: Mapping[str, Any]) -> str:
     path = PurePosixPath(image["file_name"])
-    if path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or not str(path).isprintable():
         raise ValueError(f"file name {str(path)!r} leads out of the folder of images")
     if not all(isinstance(image[key], int) for key in ("id", "height", "width")):
         raise ValueError(f"id, height and width of image {str(path)!r} are not whole numbers")
@@ -225,28 +230,19 @@ def _masks(objects: list[dict[str, Any]], height: int, width: int) -> np.ndarray
 def _mask(entry: dict[str, Any], height: int, width: int) -> np.ndarray:
     """Return the mask (height, width) bool of polygons or of run lengths."""
     try:
-        drawn = _drawn(entry["segmentation"], height, width)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _drawn(entry["segmentation"], height, width)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadAnnotationError(f"mask of object {entry.get('id')}: {error}") from None
-    return drawn.astype(bool)
 
 
 def _drawn(segmentation: Any, height: int, width: int) -> np.ndarray:
-    from pycocotools import mask as coco
-
     if isinstance(segmentation, list):
         polygons = [polygon.tolist() for polygon in segmentation if len(polygon) >= _SHORTEST]
         if not polygons:
-            return np.zeros((height, width), np.uint8)
-        coded = coco.merge(coco.frPyObjects(polygons, height, width))
-        return np.asarray(coco.decode(coded))
+            return np.zeros((height, width), bool)
+        return run_lengths.from_polygons(polygons, height, width)
     if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"size {segmentation['size']} and not {[height, width]}")
-    coded = segmentation
-    if isinstance(segmentation["counts"], list):
-        coded = coco.frPyObjects(segmentation, height, width)
-    drawn = np.asarray(coco.decode(coded))
-    # Where run lengths end too soon, pycocotools leaves the rest of the mask as it finds it.
-    if int(coco.area(coded)) != int(drawn.sum()):
-        raise ValueError("run lengths do not fill the image")
-    return drawn
+    counts = segmentation["counts"]
+    draw = run_lengths.from_counts if isinstance(counts, list) else run_lengths.from_text
+    return draw(counts, height, width)

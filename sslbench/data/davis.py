@@ -11,6 +11,7 @@ Splits   official val is our test, our val is held out of official train by hash
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,11 +123,13 @@ def _sequence_names(folder: Path) -> list[str]:
 def _listed(path: Path) -> list[str]:
     """Return the sequences of a list: names (2017), or the files of each frame (2016)."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
+        lines = reading.content_of(path).decode("utf-8").split("\n")
+    except (OSError, ValueError) as error:
         mend = "add the list, or set year: null to split the sequences by hash"
-        raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend=mend) from None
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot be read ({said})", where=str(path), mend=mend) from None
     firsts = [line.split()[0] for line in lines if line.strip()]
+    reading.refuse_names([name.removeprefix("/") for name in firsts], path)  # 2016 begins with /
     return list(dict.fromkeys(Path(name).parent.name or name for name in firsts))
 
 
@@ -138,6 +141,9 @@ def _sequence(root: Path, params: Params, name: str) -> _Sequence:
         raise UserError(what, where=str(folder), mend="add the frames, or remove the sequence")
     masks = root / "Annotations" / params.resolution / name
     sequence = _Sequence(name, frames, tuple(masks / f"{frame.stem}.png" for frame in frames))
+    for path in (*frames, *sequence.masks):
+        if reading.leads_out(path, root):
+            raise UserError("link that leads out of the root", where=str(path), mend="remove it")
     for mask in sequence.masks:
         if not mask.is_file():
             which = "first frame" if mask == sequence.masks[0] else "frame"
@@ -181,10 +187,10 @@ def _object_map(path: Path, has_one_object: bool) -> np.ndarray:
 
 def _read_mask(path: Path) -> np.ndarray:
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(reading.content_of(path)), formats=["PNG"]) as image:
             image.load()
             numbers, mode = np.asarray(image), image.mode
-    except (OSError, SyntaxError, ValueError) as error:
+    except decoding.DAMAGE as error:
         mend = "mend the file"
         raise UserError(f"not a readable PNG ({error})", where=str(path), mend=mend) from None
     if mode not in ("P", "L", "1"):

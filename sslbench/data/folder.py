@@ -140,7 +140,7 @@ def _walk(
         path, suffix = prefix + entry.name, _suffix(entry.name)
         if entry.name.startswith("."):
             continue
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and _printable(entry.name) == entry.name:
             yield from _walk(root, f"{path}/", params, skipped, seen)
         elif problem := _problem(entry, suffix, root):
             reading.report_bad(_printable(path), problem, params.on_bad_image, skipped)
@@ -163,6 +163,8 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 def _problem(entry: os.DirEntry[str], suffix: str, root: Path) -> str:
     """Return why an entry is not to be read, or nothing."""
     is_link = entry.is_symlink()
+    if entry.is_dir(follow_symlinks=False):
+        return "folder name is not UTF-8"
     if is_link and entry.is_dir():
         return "link to a folder; links to folders are not followed"
     if suffix not in decoding.SUFFIXES:

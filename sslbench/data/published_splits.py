@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sslbench.core.errors import UserError
-from sslbench.data import splits
+from sslbench.data import reading, splits
 from sslbench.data.splits import Item
 
 # Training images of each class of Caltech-101; the rest are the test split.
@@ -58,13 +58,14 @@ def sun397(items: Sequence[Item], root: Path, seed: int) -> Published:  # noqa: 
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split()
-    except OSError as error:
+        return reading.content_of(path).decode("utf-8").split()
+    except (OSError, ValueError) as error:
         mend = (
             "put the lists of https://vision.princeton.edu/projects/2010/SUN/download/"
             "Partitions.zip there, or set test_fraction above 0 to split by rule"
         )
-        raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend=mend) from None
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot be read ({said})", where=str(path), mend=mend) from None
 
 
 SETS: dict[str, Callable[[Sequence[Item], Path, int], Published]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,38 @@ def report_bad(name: str, reason: str, on_bad: OnBad, skipped: Skipped) -> None:
     skipped.append({"id": name, "reason": reason})
 
 
+def content_of(path: Path, at_most: int = MAX_FILE_BYTES) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        BadImageError: not a regular file (reading a pipe or device may never end), or too large.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise decoding.BadImageError("not a regular file")
+    if status.st_size > at_most:
+        raise decoding.BadImageError(f"file of more than {at_most} bytes")
+    return path.read_bytes()
+
+
+def refuse_names(names: Sequence[str], where: Path) -> None:
+    """Refuse names of a list, from a data set's files, that would lead out of its folder.
+
+    Raises:
+        UserError: an absolute path, one with `..`, or one that no file can have.
+    """
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/") or not name.isprintable():
+            mend = "unpack the set again; such a list is not the official one"
+            raise UserError(f"name {name!r} leads out of the set", where=str(where), mend=mend)
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a file is a link to something outside of a folder."""
+    return path.is_symlink() and not path.resolve().is_relative_to(root.resolve())
+
+
 def file_batches(
     items: Sequence[Item], size: int | None, on_bad: OnBad, skipped: Skipped
 ) -> Iterator[Batch]:
@@ -78,7 +111,7 @@ def file_batches(
 def _reader(size: int | None) -> Callable[[Item], Row | str]:
     def read(item: Item) -> Row | str:
         try:
-            return _read(Path(item.position), size)  # type: ignore[arg-type]
+            return _read(item, size)
         except decoding.BadImageError as error:
             return str(error)
         except OSError as error:
@@ -87,10 +120,12 @@ def _reader(size: int | None) -> Callable[[Item], Row | str]:
     return read
 
 
-def _read(path: Path, size: int | None) -> Row:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise decoding.BadImageError(f"file of more than {MAX_FILE_BYTES} bytes")
-    content = path.read_bytes()
+def _read(item: Item, size: int | None) -> Row:
+    place = str(item.position)
+    # An id is the path from the set's root, except for frames of videos, which davis.py checks.
+    if place.endswith(item.id) and leads_out(Path(place), Path(place.removesuffix(item.id))):
+        raise decoding.BadImageError("link that leads out of the root")
+    content = content_of(Path(place))
     image = decoding.to_rgb(content)
     if size is None:
         return content, decoding.square(image, PREVIEW_SIZE)

@@ -197,7 +197,9 @@ def _open(entry: _Set, split: str, params: Params) -> _Part:
         if entry.read == "arrays":
             return _part_of_arrays(made, split)
         return _part_of_paths(_LISTERS[entry.read](made), root)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # damaged lists raise anything, in torchvision and scipy
         if params.download:
             mend = "check the network and the disk, or put the files there by hand"
         else:
@@ -245,6 +247,7 @@ def _part_of_paths(listing: _Listing, root: Path) -> _Part:
         splits.Item(Path(path).relative_to(root).as_posix(), int(label), str(path))
         for path, label in pairs
     ]
+    reading.refuse_names([item.id for item in items], root)
     return _Part(names, items, None)
 
 

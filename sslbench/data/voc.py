@@ -26,6 +26,8 @@ from sslbench.core.errors import UserError
 from sslbench.data import annotated, reading, splits
 from sslbench.data.annotated import Annotation, BadAnnotationError
 from sslbench.data.batch import Source
+from sslbench.data.store import decoding
+from sslbench.data.store.decoding import BadImageError
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -34,6 +36,7 @@ CLASSES = (
 )  # fmt: skip
 _WHERE = "data (kind voc)"
 _VOID = 255
+_MAX_XML = 2**24  # bytes; the set's largest has 20 KB
 # The devkit's average precision changed with this year.
 _FIRST_AREA_YEAR = 2010
 
@@ -115,7 +118,9 @@ def _items(devkit: Path, params: Params, sets: tuple[str, ...]) -> list[splits.I
     for name in sets:
         year, _, image_set = name.partition("/")
         path = devkit / f"VOC{year}" / "ImageSets" / params.lists / f"{image_set}.txt"
-        for stem in _lines(path):
+        stems = _lines(path)
+        reading.refuse_names(stems, path)
+        for stem in stems:
             image = f"VOC{year}/JPEGImages/{stem}.jpg"
             items.append(splits.Item(image, -1, str(devkit / image)))
     if len(items) > len(set(items)):
@@ -125,8 +130,8 @@ def _items(devkit: Path, params: Params, sets: tuple[str, ...]) -> list[splits.I
 
 def _lines(path: Path) -> list[str]:
     try:
-        names = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        names = reading.content_of(path).decode("utf-8").split()
+    except (OSError, ValueError) as error:
         mend = "set data.<dataset>.root to the folder that holds VOCdevkit; check lists and sets"
         raise UserError(f"list cannot be read ({error})", where=str(path), mend=mend) from None
     if not names:
@@ -166,6 +171,7 @@ class _Reader:
         except ValueError as error:
             raise BadAnnotationError(f"{path.name}: {error}") from None
         size = (width, height)
+        annotated.refuse_masks(len(objects) if self.has_masks else 0, height, width)
         return Annotation(
             width=width,
             height=height,
@@ -204,7 +210,7 @@ class _Reader:
 def _parsed(path: Path) -> ElementTree.Element:
     """Return the root of an XML file, which may declare no entities: a few could fill memory."""
     try:
-        text = _content(path).decode("utf-8")
+        text = _content(path, _MAX_XML).decode("utf-8")
         if "<!DOCTYPE" in text:
             raise BadAnnotationError(f"{path.name}: a DOCTYPE, which VOC's files do not have")
         return ElementTree.fromstring(text)
@@ -212,11 +218,12 @@ def _parsed(path: Path) -> ElementTree.Element:
         raise BadAnnotationError(f"{path.name}: not readable XML ({error})") from None
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, at_most: int = reading.MAX_FILE_BYTES) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        what = f"{path.parent.name}/{path.name} cannot be read ({error.strerror})"
+        return reading.content_of(path, at_most)
+    except (OSError, BadImageError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        what = f"{path.parent.name}/{path.name} cannot be read ({said})"
         raise BadAnnotationError(what) from None
 
 
@@ -243,9 +250,9 @@ def _index_map(content: bytes, path: Path, size: tuple[int, int], highest: int) 
                 what = f"{image.mode} of {image.size[0]} x {image.size[1]} pixels"
                 raise BadAnnotationError(f"{name}: {what}, not numbers of {size[0]} x {size[1]}")
             numbers = np.asarray(image, dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, BadAnnotationError):
-            raise
+    except BadAnnotationError:
+        raise
+    except decoding.DAMAGE as error:
         raise BadAnnotationError(f"{name}: not a readable PNG ({error})") from None
     if (found := int(numbers[numbers != _VOID].max(initial=0))) > highest:
         raise BadAnnotationError(f"{name}: number {found}, and there are {highest}")

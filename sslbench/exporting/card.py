@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sslbench import lineage
 from sslbench.backbones.model_info import ModelInfo
-from sslbench.core import artifacts, params, pipeline, provenance
+from sslbench.core import params, pipeline, provenance, records
 from sslbench.core.pipeline import Cell
 
 FORMAT = 1
@@ -54,7 +55,7 @@ def _numbers(cell: Cell, root: Path) -> list[dict[str, Any]]:
             continue
         if other.record is None or not (root / other.record).exists():
             continue
-        record = artifacts.read_json(root / other.record)
+        record = records.read(root / other.record)
         if record.get("fingerprint") != provenance.fingerprint(other, root):
             continue
         rows += [_row(other, record, measured) for measured in _headlines(record)]
@@ -66,7 +67,9 @@ def _is_of(cell: Cell, other: Cell) -> bool:
 
 
 def _headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [row for row in record["measurements"] if row.get("role", "headline") == "headline"]
+    return [
+        row for row in record.get("measurements", ()) if row.get("role", "headline") == "headline"
+    ]
 
 
 def _row(cell: Cell, record: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +80,8 @@ def _row(cell: Cell, record: Mapping[str, Any], measured: Mapping[str, Any]) -> 
         "id": f"{identifier}/{measured['metric']}",
         "value": measured["value"],
         "unit": measured["unit"],
-        "split": measured["split"],
-        "n": measured["n"],
+        "split": measured.get("split"),
+        "n": measured.get("n"),
         "fingerprint": record["fingerprint"],
     }
 
@@ -117,7 +120,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         f"- fingerprint `{card['fingerprint']}`",
         f"- commit `{trained['introduced_by_commit'] or card['git']['commit']}`",
         f"- command `{trained['command']}`",
-        f"- {environment.get('processor')}, {environment.get('threads')} thread(s), Python"
+        f"- {_plain(environment.get('processor'))}, {environment.get('threads')} thread(s), Python"
         f" {environment.get('python')}, torch {environment.get('versions', {}).get('torch')},"
         f" lock `{environment.get('lock_md5')}`",
         *(f"- reads `{md5}` {path}" for path, md5 in trained["deps"].items() if "/" in path),
@@ -145,11 +148,17 @@ def _table(numbers: list[dict[str, Any]]) -> list[str]:
         "| number | value | unit | split | n |",
         "| --- | ---: | --- | --- | ---: |",
         *(
-            f"| {row['id']} | {row['value']:.4g} | {row['unit']} | {row['split']} | {row['n']} |"
+            f"| {row['id']} | {row['value']:.4g} | {row['unit']} | {row['split']}"
+            f" | {_plain(row['n'])} |"
             for row in numbers
         ),
         "",
     ]
+
+
+def _plain(value: Any) -> str:
+    """Return a record's text as Markdown that shows it, not one that it would be."""
+    return re.sub(r"([\\`*_\[\]()|<>#!&])", r"\\\1", " ".join(str(value).split()))
 
 
 def _rounded(values: list[float]) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from sslbench import backbones, methods
-from sslbench.backbones.model_info import LABELS, ModelInfo
+from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import artifacts, params, seeding
 from sslbench.core.errors import UserError
+from sslbench.core.records import LABELS
 from sslbench.data.store import Dataset, DatasetInfo, Split
 from sslbench.methods.base import DataInfo, EpochContext, Method, Progress
 from sslbench.pretraining import batch_norm, label_subset, predecessor

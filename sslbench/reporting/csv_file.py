@@ -76,11 +76,15 @@ def read_csv(path: Path) -> list[Number]:
     """
     mend = "run `make reproduce`"
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        return _restored(rows)
+        text = path.read_text(encoding="utf-8")
+        if not text.replace("\n", "").isprintable():
+            raise ValueError("it holds signs that a terminal would obey")
+        return _restored(list(csv.DictReader(io.StringIO(text))))
     except FileNotFoundError:
         raise UserError("file not found", where=str(path), mend=mend) from None
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend=mend) from None
+    except (csv.Error, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"not a numbers.csv ({error})", where=str(path), mend=mend) from None
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sslbench.core import per_sample
+from sslbench.core import records as shape
+from sslbench.core.records import is_finite
 
 PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
 _WAYS = ("higher", "lower", "neither")
 _ROUNDING = 1e-5  # of a mean over samples that were stored as float32
+# Part of a number's id, which slashes divide.
+_METRIC = re.compile(r"[a-z0-9_]+")
 
 
 def headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -37,7 +41,7 @@ def samples_of(record: Mapping[str, Any], metric: str) -> np.ndarray | None:
 
 def draws_of(record: Mapping[str, Any]) -> Sequence[float]:
     """Return the values whose mean the main headline is, one per draw; empty without draws."""
-    found: Sequence[float] = headlines(record)[0].get("detail", {}).get("draws", ())
+    found: Sequence[float] = (headlines(record)[0].get("detail") or {}).get("draws", ())
     return found
 
 
@@ -58,43 +62,40 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def fault(protocol: str, record: Mapping[str, Any]) -> str:
     """Return what is wrong with a record's content, or nothing."""
+    if what := shape.fault(record):
+        return what
     if protocol == PRETRAIN:
-        return _history_fault(record.get("history"))
+        return _pretraining_fault(record)
     if protocol in (PREPARE, EXTRACT):
         return ""
-    entries = record.get("measurements")
-    if not isinstance(entries, list) or not all(_is_measurement(entry) for entry in entries):
+    return _measured_fault(protocol, record)
+
+
+def _measured_fault(protocol: str, record: Mapping[str, Any]) -> str:
+    if not all(entry.get("better") in _WAYS for entry in record.get("measurements", [{}])):
         return "a measurement lacks a metric, a unit, a finite value or which way is better"
+    if "per_sample" not in record:
+        return "it does not say whether it has results of samples"
     names = [str(entry["metric"]) for entry in headlines(record)]
     if not names or len(set(names)) < len(names):
         return "no headline measurement, or two of one metric"
+    if not all(map(_METRIC.fullmatch, names)):
+        return "the name of a metric is not of a-z, 0-9 and _"
     if not _is_made_by(protocol, record.get("protocol")):
         return f"its protocol is not {protocol} with a version"
     return _mean_fault(record)
 
 
-def _is_measurement(entry: Any) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    named = isinstance(entry.get("metric"), str) and isinstance(entry.get("unit"), str)
-    return named and _is_finite(entry.get("value")) and entry.get("better") in _WAYS
-
-
-def _is_finite(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
-
-
 def _is_made_by(protocol: str, maker: Any) -> bool:
     named = isinstance(maker, dict) and maker.get("name") == protocol
-    return named and isinstance(maker.get("version"), int)
+    return named and type(maker.get("version")) is int
 
 
 def _mean_fault(record: Mapping[str, Any]) -> str:
     """Return which of the parts that a value is the mean of do not make it up."""
     main = headlines(record)[0]
     draws = draws_of(record)
-    if not isinstance(draws, list | tuple) or not all(map(_is_finite, draws)):
+    if not isinstance(draws, list | tuple) or not all(map(is_finite, draws)):
         return "its draws are not numbers"
     if draws and not _is_mean(draws, main["value"]):
         return f"the mean of its draws is not {main['metric']}"
@@ -103,7 +104,7 @@ def _mean_fault(record: Mapping[str, Any]) -> str:
     values = {entry["metric"]: entry["value"] for entry in headlines(record)}
     try:
         metric, samples = kept["metric"], per_sample.decode(kept)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as error:
         return f"its results of samples are not readable ({error})"
     if metric not in values or not len(samples) or not _is_mean(samples, values[metric]):
         return f"the mean of its results of samples is not {metric}"
@@ -114,9 +115,7 @@ def _is_mean(parts: Sequence[float] | np.ndarray, value: float) -> bool:
     return abs(float(np.mean(parts, dtype=np.float64)) - value) <= _ROUNDING * max(1.0, abs(value))
 
 
-def _history_fault(history: Any) -> str:
-    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+def _pretraining_fault(record: Mapping[str, Any]) -> str:
+    if "history" not in record:
         return "no history in it"
-    if any(not isinstance(entry.get("epoch"), int) for entry in history):
-        return "an entry of the history lacks its epoch"
-    return ""
+    return "" if "labels" in record else "it does not say how many labels were seen"

@@ -11,6 +11,7 @@ from typing import Any
 from sslbench.core import artifacts, pipeline, provenance
 from sslbench.core import params as parameters
 from sslbench.core.pipeline import Cell
+from sslbench.core.records import read as read_record
 from sslbench.tracking import recorder, store
 from sslbench.tracking.journal import FOLDER, flatten_epoch
 
@@ -53,7 +54,7 @@ def publish(root: Path = Path()) -> Published:
 def _records(root: Path) -> list[tuple[Cell, Path, dict[str, Any]]]:
     """Return each cell whose record is on disk, with the record."""
     paths = [(cell, root / cell.record) for cell in pipeline.cells(root) if cell.record]
-    return [(cell, path, artifacts.read_json(path)) for cell, path in paths if path.exists()]
+    return [(cell, path, read_record(path)) for cell, path in paths if path.exists()]
 
 
 def _stamp(records: list[tuple[Cell, Path, dict[str, Any]]]) -> dict[str, Any]:

@@ -230,7 +230,7 @@ class Store:
         rows: dict[str, float] = {}
         for row in record.get("measurements", ()):
             suffix = f"/{row['layer']}" if row.get("role") == "layer" else ""
-            rows[f"{row['split']}/{row['metric']}{suffix}"] = row["value"]
+            rows[f"{row.get('split', 'test')}/{row['metric']}{suffix}"] = row["value"]
         self.log_metrics(run_id, [{"time": now, "step": 0, "values": rows}])
         environment = _flatten(record.get("environment", {}), "sslbench.environment")
         for key, value in environment.items():

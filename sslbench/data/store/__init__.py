@@ -16,10 +16,10 @@ Columns: image (fixed-size binary H*W*C uint8, or encoded file bytes as large bi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,8 @@ from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 from sslbench.data.store import decoding
 from sslbench.data.store.columns import as_array
+from sslbench.data.store.info import FORMAT, DatasetInfo, read_info
+from sslbench.data.store.opening import MEND, read_batch
 from sslbench.data.store.writer import (
     CHUNK,
     Column,
@@ -50,48 +52,8 @@ __all__ = [
     "write_split",
 ]
 
-FORMAT = 1
 # A side above this many pixels is kept as encoded bytes (DESIGN, "The files").
 MAX_RAW_SIZE = 96
-_MEND = "run the prepare stage again"
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What `dataset.json` says.
-
-    Attributes:
-        name: the data set's id.
-        kind: one of `prepare.KINDS`, such as scenes or folder.
-        classes: class names in label order; empty where unlabelled.
-        counts: images per split.
-        image_size: side in pixels of the raw square images; None where encoded.
-        channels: always 3.
-        mean: of each channel over the train split, in [0, 1].
-        std: of each channel over the train split, in [0, 1].
-        source: where the images come from.
-        split_rule: how the splits were made, with the rule's version.
-        sha256: content hash per split.
-        duplicates: exact copies found, dropped and kept.
-        skipped: what was left out, and why.
-        metric: the measure the literature reports for this set: top1 or mean_per_class, and where
-            images have several labels map_11point or map_area.
-    """
-
-    name: str
-    kind: str
-    classes: tuple[str, ...]
-    counts: dict[str, int]
-    image_size: int | None
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    source: str
-    split_rule: str
-    sha256: dict[str, str]
-    duplicates: dict[str, Any]
-    skipped: list[dict[str, str]]
-    metric: str = "top1"
 
 
 class Split:
@@ -99,7 +61,7 @@ class Split:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._batch = _read_batch(path)
+        self._batch = read_batch(path)
         self._schema = self._batch.schema
 
     def __len__(self) -> int:
@@ -163,14 +125,16 @@ class Split:
     def image(self, index: int) -> np.ndarray:
         """Return one image (height, width, 3) uint8 at its own size."""
         if self.is_encoded:
-            return np.asarray(decoding.to_rgb(self.encoded(index)), dtype=np.uint8)
+            with self._named(index):
+                return np.asarray(decoding.to_rgb(self.encoded(index)), dtype=np.uint8)
         pixels: np.ndarray = self.pixels[int(index)]
         return pixels
 
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of one image in pixels; nothing is decoded for it."""
         if self.is_encoded:
-            width, height = decoding.size_of(self.encoded(index))
+            with self._named(index):
+                width, height = decoding.size_of(self.encoded(index))
             return height, width
         height, width = self.pixels.shape[1:3]
         return height, width
@@ -183,12 +147,25 @@ class Split:
         """
         rows = np.asarray(indices, dtype=np.int64)
         if self.is_encoded:
-            made = [decoding.square(decoding.to_rgb(self.encoded(row)), size) for row in rows]
+            made = [self._square(row, size) for row in rows]
         elif self.pixels.shape[1:3] == (size, size):
             return self.pixels[rows]
         else:
             made = [decoding.resize_array(self.pixels[row], size) for row in rows]
         return np.stack(made) if made else np.zeros((0, size, size, 3), np.uint8)
+
+    def _square(self, row: int, size: int) -> np.ndarray:
+        with self._named(row):
+            return decoding.square(decoding.to_rgb(self.encoded(row)), size)
+
+    @contextmanager
+    def _named(self, row: int) -> Iterator[None]:
+        """Say of which row an image is bad; prepare let none in, another hand may have."""
+        try:
+            yield
+        except decoding.BadImageError as error:
+            where = f"{self.path}, row {row}"
+            raise UserError(f"bad image ({error})", where=where, mend=MEND) from None
 
     def content_hash(self) -> str:
         """Return the sha256 of the rows, recomputed from the file."""
@@ -220,17 +197,7 @@ class Dataset:
         Raises:
             UserError: the file is absent, damaged or of another format.
         """
-        path = Path(folder) / artifacts.DATASET
-        content = artifacts.read_json(path)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise UserError(f"is not of data format {FORMAT}", where=str(path), mend=_MEND)
-        content = {key: value for key, value in content.items() if key != "format"}
-        try:
-            for key in ("classes", "mean", "std"):
-                content[key] = tuple(content[key])
-            return cls(Path(folder), DatasetInfo(**content))
-        except (KeyError, TypeError) as error:
-            raise UserError(f"damaged file ({error})", where=str(path), mend=_MEND) from None
+        return cls(Path(folder), read_info(Path(folder)))
 
     def split(self, name: str) -> Split:
         """Return one split.
@@ -244,8 +211,22 @@ class Dataset:
         split = Split(split_path(self.folder, name))
         if len(split) != self.info.counts[name]:
             what = f"{len(split)} images where dataset.json says {self.info.counts[name]}"
-            raise UserError(what, where=str(split.path), mend=_MEND)
+            raise UserError(what, where=str(split.path), mend=MEND)
+        self._refuse_labels(split)
         return split
+
+    def _refuse_labels(self, split: Split) -> None:
+        """Refuse labels that are no index of a class, and pixels of another size than is said."""
+        highest = len(self.info.classes) - 1 if self.info.classes else np.iinfo(np.int32).max
+        lowest, top = split.labels.min(initial=-1), split.labels.max(initial=-1)
+        if lowest < -1 or top > highest:
+            what = f"labels from {lowest} to {top} for {len(self.info.classes)} classes"
+            raise UserError(what, where=str(split.path), mend=MEND)
+        side = self.info.image_size
+        shape = None if split.is_encoded else split.pixels.shape[1:]
+        if shape != (None if side is None else (side, side, self.info.channels)):
+            what = f"pixels of shape {shape} where dataset.json says a side of {side}"
+            raise UserError(what, where=str(split.path), mend=MEND)
 
     def verify(self) -> None:
         """Hash every split again.
@@ -256,7 +237,7 @@ class Dataset:
         for name, expected in self.info.sha256.items():
             split = self.split(name)
             if split.content_hash() != expected:
-                raise UserError("content hash differs", where=str(split.path), mend=_MEND)
+                raise UserError("content hash differs", where=str(split.path), mend=MEND)
 
 
 def split_path(folder: Path, name: str) -> Path:
@@ -267,19 +248,3 @@ def split_path(folder: Path, name: str) -> Path:
 def write_info(folder: Path, info: DatasetInfo) -> None:
     """Write `dataset.json`; call it last, it marks the folder as whole."""
     artifacts.write_json(Path(folder) / artifacts.DATASET, {"format": FORMAT, **asdict(info)})
-
-
-def _read_batch(path: Path) -> pa.RecordBatch:
-    try:
-        file = pa.ipc.open_file(pa.memory_map(str(path)))
-        if file.num_record_batches != 1:
-            raise pa.ArrowInvalid(f"{file.num_record_batches} record batches, not one")
-        batch = file.get_batch(0)
-        batch.validate()
-        if missing := {"image", "label", "id"} - set(batch.schema.names):
-            raise pa.ArrowInvalid(f"no column {min(missing)}")
-        return batch
-    except FileNotFoundError:
-        raise UserError("file not found", where=str(path), mend=_MEND) from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"damaged file ({error})", where=str(path), mend=_MEND) from None

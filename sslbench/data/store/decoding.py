@@ -23,8 +23,11 @@ SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".t
 MAX_PIXELS = 89_478_485
 # EXIF orientations from this one on exchange width and height.
 _FIRST_TURNED = 5
+# A progressive file's scans each pass over the whole image, so that a few bytes a scan can take
+# hours; encoders write about ten.
+_MAX_SCANS = 200
 # What PIL's decoders raise on damaged input.
-_DAMAGE = (
+DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError,
     TypeError, OverflowError, MemoryError, AttributeError, Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -66,18 +69,26 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _refuse_bomb(image)
+            if image.format == "JPEG" and content.count(b"\xff\xda") > _MAX_SCANS:
+                raise BadImageError(f"more than {_MAX_SCANS} scans")
             yield image
     except BadImageError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise BadImageError(f"not a readable image ({error})") from None
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
-    """Return (size, size, 3) uint8: short side resized to `size` (bicubic), centre crop."""
+    """Return (size, size, 3) uint8: short side resized to `size` (bicubic), centre crop.
+
+    Raises:
+        BadImageError: so long and narrow that the resized image would fill the memory.
+    """
     width, height = image.size
     scale = size / min(width, height)
     wide, high = max(size, round(width * scale)), max(size, round(height * scale))
+    if wide * high > MAX_PIXELS:
+        raise BadImageError(f"{width} x {height} pixels, too long and narrow for a square")
     if (wide, high) != image.size:
         image = image.resize((wide, high), Image.Resampling.BICUBIC)
     left, top = (wide - size) // 2, (high - size) // 2
@@ -108,5 +119,5 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    values = np.asarray(image).astype(np.int32).clip(0, 65535)  # int64 would be 3 GB at the most
     return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

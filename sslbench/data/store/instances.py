@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sslbench.core.errors import UserError
+from sslbench.data.store import run_lengths
 
 if TYPE_CHECKING:
     from sslbench.data.store import Split
@@ -88,16 +89,19 @@ def instances_of(split: Split, row: int) -> Instances:
 def _parsed(text: bytes, where: str) -> Instances:
     try:
         content = json.loads(text)
-        height, width = content["size"]
+        height, width = map(int, content["size"])
         masks = content["masks"]
+        boxes = np.array(content["boxes"], np.float32).reshape(-1, 4)
+        if not np.isfinite(boxes).all():
+            raise ValueError("a box that is no number")
         return Instances(
-            boxes=np.array(content["boxes"], np.float32).reshape(-1, 4),
+            boxes=boxes,
             labels=np.array(content["labels"], np.int64),
             masks=None if masks is None else _masks(masks, height, width),
             is_crowd=np.array(content["is_crowd"], bool),
             is_difficult=np.array(content["is_difficult"], bool),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         mend = "run the prepare stage again"
         raise UserError(f"damaged instances ({error})", where=where, mend=mend) from None
 
@@ -110,9 +114,8 @@ def _run_lengths(mask: np.ndarray) -> str:
 
 
 def _masks(texts: list[str], height: int, width: int) -> np.ndarray:
-    from pycocotools import mask as coco
-
-    if not texts:
-        return np.zeros((0, height, width), bool)
-    coded = [{"size": [height, width], "counts": text.encode("ascii")} for text in texts]
-    return np.moveaxis(coco.decode(coded).astype(bool), 2, 0)
+    run_lengths.refuse_size(len(texts), height, width)
+    masks = np.zeros((len(texts), height, width), bool)
+    for mask, text in zip(masks, texts, strict=True):
+        mask[:] = run_lengths.from_text(text, height, width)
+    return masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ def load_backbone(checkpoint_dir: Path) -> tuple[Backbone, ModelInfo]:
         UserError: a file is absent or damaged, or the weights are not those of the spec.
     """
     info = ModelInfo.read(checkpoint_dir / artifacts.MODEL)
-    backbone = backbones.build(info.backbone)
     path = checkpoint_dir / artifacts.BACKBONE
     weights = artifacts.read_tensors(path)
+    _refuse_size(info, weights, checkpoint_dir / artifacts.MODEL)
+    backbone = backbones.build(info.backbone)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -34,6 +36,23 @@ def load_backbone(checkpoint_dir: Path) -> tuple[Backbone, ModelInfo]:
         mend = "run the pretrain stage again"
         raise UserError(f"{what} ({first})", where=str(path), mend=mend) from None
     return backbone, info
+
+
+def _refuse_size(info: ModelInfo, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse a network larger than its weights before it is built: a file can name any width.
+
+    Built without memory first, which draws nothing from the generators either.
+    """
+    try:
+        with torch.device("meta"):
+            state = backbones.build(info.backbone).state_dict()
+    except UserError as error:
+        mend = "run the pretrain stage again"
+        raise UserError(str(error), where=str(path), mend=mend) from None
+    named = sum(value.numel() for value in state.values())
+    if named > (there := sum(value.numel() for value in weights.values())):
+        what = f"its backbone has {named} weights, and the file beside it {there}"
+        raise UserError(what, where=str(path), mend="run the pretrain stage again")
 
 
 def to_device(images: np.ndarray, device: str) -> Tensor:

@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import resnet
 
+BLOCKS = {"BasicBlock": resnet.BasicBlock, "Bottleneck": resnet.Bottleneck}
 HERE = Path(__file__).parent
 
 
 def load(folder: Path = HERE) -> nn.Module:
     """Return the network: normalised images (n, 3, height, width) -> features (n, dim)."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    block = getattr(resnet, config["block"])
+    block = BLOCKS[config["block"]]
     network: nn.Module = resnet.ResNet(block, config["layers"])
     _rebuild(network, block, config)
     network.fc = nn.Identity()
