@@ -74,10 +74,9 @@ def main() -> None:
     print(text)
     if arguments.docs:
         options = [] if arguments.only == list(FAULTS) else ["--only", *arguments.only]
-        command = " ".join(
-            ["python -m tests.faults.campaign", *options, f"--tries {arguments.tries}"]
-        )
-        page.write(arguments.docs, f"`{command} --seed {arguments.seed}`\n\n{text}")
+        options += [f"--tries {arguments.tries}", f"--seed {arguments.seed}"]
+        command = " ".join(["python -m tests.faults.campaign", *options])
+        page.write(arguments.docs, f"`{command}`\n\n{text}")
     sys.exit(good != len(found))
 
 
@@ -87,11 +86,8 @@ def _all_of(name: str, bench: Bench, arguments: argparse.Namespace) -> list[Try]
     try:
         for one in FAULTS[name](bench, arguments.tries):
             found.append(one)
-            print(
-                f"{'ok ' if one.same and not one.said else 'BAD'} {one}",
-                file=sys.stderr,
-                flush=True,
-            )
+            word = "ok " if one.same and not one.said else "BAD"
+            print(word, one, file=sys.stderr, flush=True)
             _keep(arguments.json, one)
     except Exception as error:  # the other faults are still worth doing
         traceback.print_exc()

@@ -68,10 +68,8 @@ def _one(
         folder = bench.copy(cell)
         process = start(folder, ENGINES[engine])
         stage = _wait_for(folder, cell.split("@")[0], process)
-        hit = stage and (
-            _written(folder, stage) if writes else _alive(stage, share * bench.life[cell])
-        )
-        if hit:
+        seconds = share * bench.life[cell]
+        if stage and (_written(folder, stage) if writes else _alive(stage, seconds)):
             break
         share /= 2  # the stage was done before its time had come
         process.wait()

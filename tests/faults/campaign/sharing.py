@@ -15,14 +15,13 @@ from tests.faults.campaign.project import (
     ENGINES,
     MAKE,
     PRETRAIN,
-    RESULTS,
     Bench,
     Try,
     end_all_in,
     start,
 )  # fmt: skip
 from tests.golden.servers import ssh_remote
-from tests.golden.test_pipeline import add_remote
+from tests.golden.test_pipeline import RESULTS, add_remote
 
 YEAR = 365 * 24 * 3600
 PUSH, PULL = ("dvc", "push", "-q"), ("dvc", "pull", "-q")
