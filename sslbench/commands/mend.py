@@ -65,28 +65,28 @@ def _stale_rwlock() -> list[str]:
 
     DVC itself forgets the dead, but not where their process ids were given to others since.
     """
-    import psutil
-
     try:
         busy = json.loads(RWLOCK.read_text())
-        holders = list(busy["write"].values())
-        holders += [holder for several in busy["read"].values() for holder in several]
+        holders = list(busy.get("write", {}).values())
+        holders += [holder for several in busy.get("read", {}).values() for holder in several]
         pids = {int(holder["pid"]) for holder in holders}
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, AttributeError):
-        pids = set()
-    else:
-        if not pids:
-            return []
-    for pid in pids:
-        try:
-            if any("dvc" in word for word in psutil.Process(pid).cmdline()):
-                return []
-        except psutil.Error:
-            continue
+        pids = {-1}  # cut short
+    if not pids or any(map(_is_dvc, pids)):
+        return []
     RWLOCK.unlink()
     return [f"{RWLOCK}: of a DVC that is gone, removed"]
+
+
+def _is_dvc(pid: int) -> bool:
+    import psutil
+
+    try:
+        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+    except (psutil.Error, ValueError):
+        return False
 
 
 def _future_files() -> list[str]:

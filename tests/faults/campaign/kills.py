@@ -28,9 +28,9 @@ STORM = 12  # kills in one run of the whole grid
 def every_stage(bench: Bench, tries: int) -> Iterator[Try]:
     """kill -9 of each stage, of its engine and of both, at random and while it writes."""
     for engine in ENGINES:
-        for cell in CELLS:
+        for place, cell in enumerate(CELLS):
             for number in range(tries):
-                victim = VICTIMS[number % len(VICTIMS)]
+                victim = VICTIMS[(number + place) % len(VICTIMS)]
                 writes = number % 2 == 1
                 yield _one(bench, engine, cell, victim, signal.SIGKILL, writes=writes)
 
