@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 SNAKEMAKE := snakemake --profile workflow/profiles/local
 
-.PHONY: help setup reproduce snakemake sync test test-fast smoke golden lint format types layers \
-        docs bench ui share fetch recompute lock clean
+.PHONY: help setup reproduce snakemake mend sync faults test test-fast smoke golden lint format types \
+        layers docs bench ui share fetch recompute lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -26,15 +26,22 @@ $(READY): requirements.lock Makefile
 setup: $(READY)  ## .venv from the lock, nothing else
 
 reproduce: setup  ## the default grid through DVC, then the leaderboard and where the report is
+	@sslbench mend
 	dvc repro
 	@sslbench publish
 	@sslbench leaderboard
 
 snakemake: setup  ## the same grid through Snakemake, in parallel, then recorded in DVC
+	@sslbench mend
 	$(SNAKEMAKE)
 	@sslbench sync dvc
 	@sslbench publish
 	@sslbench leaderboard
+
+mend: setup  ## hash every file, remove the damaged ones, make them again with DVC
+	@sslbench mend --hash
+	dvc repro
+	@sslbench publish
 
 sync: setup  ## after `dvc repro` or `dvc pull`: let Snakemake accept what is there
 	@sslbench sync snakemake
@@ -86,6 +93,9 @@ docs: setup  ## rewrite the generated pages and the schema
 ui: setup  ## MLflow on the local store
 	@sslbench publish
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+
+faults: setup  ## kill, fill, flip and cut what can be, and see that one command mends it
+	python -m tests.faults.campaign --docs docs/reliability.md
 
 bench: setup  ## the fixed cost of a cell, and pretraining beside lightly
 	python -m benchmarks.cell_cost

@@ -2,6 +2,8 @@
 # workflow/rules, what the code of a stage is made of stands in dvc.yaml.
 from snakemake.utils import min_version, validate
 
+from sslbench import snakemake_lock
+
 min_version("9.0")
 
 
@@ -9,6 +11,9 @@ configfile: "params.yaml"
 
 
 validate(config, "workflow/schemas/params.schema.yaml")
+
+if workflow.is_main_process:  # not the jobs of a cluster
+    snakemake_lock.join()
 
 
 include: "workflow/rules/common.smk"

@@ -1,4 +1,4 @@
-"""The sslbench command: compose, list, trace, verify, export, publish, prune, doctor."""
+"""The sslbench command: compose, list, trace, verify, mend, export, publish, prune, doctor."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "a backbone for torchvision, timm, ONNX or as safetensors, with its card",
     "publish": "make the MLflow store reflect the artifacts on disk",
     "leaderboard": "print the report's table",
+    "mend": "put right what a crash or a bad disk left, so that the next run goes on",
     "prune": "remove records that the grid no longer names",
     "sync": "make one engine accept what the other one made",
     "doctor": "what is wrong with this machine or checkout, and how to mend it",

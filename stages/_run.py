@@ -1,4 +1,4 @@
-"""The frame that every stage runs in: parse, pin threads, find the cell, work, record.
+"""The frame that every stage runs in: parse, pin threads, find and hold the cell, work, record.
 
 A stage is `arguments` (adds its options), `work` (one library call) and a line that hands both to
 `run`. The frame owns what they share: the fingerprint, the record, tracking and error messages.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sslbench.core import artifacts, pipeline, provenance, seeding
 from sslbench.core import params as parameters
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import Cell
+from sslbench.core.sole_writer import sole_writer
 from sslbench.tracking import journal
 
 DEVICE = "SSLBENCH_DEVICE"
@@ -105,17 +107,41 @@ def run(
     parser.add_argument("--params", type=Path, default=Path(pipeline.PARAMS), help="params.yaml")
     describe(parser)
     parser.add_argument("--record", type=Path, help="where the cell's record (JSON) goes")
+    signal.signal(signal.SIGTERM, _end)
     try:
         _execute(stage, parser.parse_args(), work)
     except UserError as error:
         sys.exit(f"sslbench {stage}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"sslbench {stage}: interrupted; run the same command again to go on")
+        print(f"sslbench {stage}: {_AGAIN}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except Terminated:
+        print(f"sslbench {stage}: {_AGAIN}", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+
+
+_AGAIN = "interrupted; run the same command again to go on"
+
+
+class Terminated(BaseException):
+    """A scheduler or an engine asked this process to end."""
+
+
+def _end(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clearing up is not interrupted in its turn
+    raise Terminated
 
 
 def _execute(stage: str, arguments: argparse.Namespace, work: Callable[[Run], Outcome]) -> None:
-    context = _open(stage, arguments, sys.argv[1:])
     started = time.perf_counter()
+    values = parameters.load(arguments.params)
+    cell = pipeline.find_by_arguments(stage, sys.argv[1:])
+    with sole_writer(cell):
+        _execute_cell(_open(stage, arguments, cell, values), work, started)
+
+
+def _execute_cell(context: Run, work: Callable[[Run], Outcome], started: float) -> None:
+    arguments = context.arguments
     if journal.is_enabled():
         context.journal = journal.Journal(_start_event(context))
         if context.journal.is_open:
@@ -127,7 +153,9 @@ def _execute(stage: str, arguments: argparse.Namespace, work: Callable[[Run], Ou
             artifacts.write_json(arguments.record, record)
     except BaseException as error:
         if context.journal is not None:
-            context.journal.finish("FAILED", error=f"{type(error).__name__}: {error}")
+            ended = isinstance(error, Terminated | KeyboardInterrupt)
+            status = "KILLED" if ended else "FAILED"
+            context.journal.finish(status, error=f"{type(error).__name__}: {error}")
         raise
     if context.journal is not None:
         context.journal.finish(
@@ -137,17 +165,17 @@ def _execute(stage: str, arguments: argparse.Namespace, work: Callable[[Run], Ou
         )
 
 
-def _open(stage: str, arguments: argparse.Namespace, argv: Sequence[str]) -> Run:
-    values = parameters.load(arguments.params)
+def _open(
+    stage: str, arguments: argparse.Namespace, cell: Cell | None, values: Mapping[str, Any]
+) -> Run:
     threads = _threads(values, f"compute.{stage}_threads")
     seeding.pin_threads(threads)
-    cell = pipeline.find_by_arguments(stage, argv)
     deps: dict[str, str] = {}
     if cell is not None:
         deps = provenance.hash_deps(cell)
         stamp = provenance.fingerprint(cell, deps=deps)
     else:
-        stamp = "adhoc:" + provenance.adhoc_fingerprint(stage, argv, arguments.params)
+        stamp = "adhoc:" + provenance.adhoc_fingerprint(stage, sys.argv[1:], arguments.params)
     return Run(
         stage=stage,
         arguments=arguments,

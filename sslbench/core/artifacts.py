@@ -1,11 +1,12 @@
 """Names and formats of the files inside a stage's folders; safe writes; no pickle anywhere.
 
-Every writer goes through a temporary file in the same folder, fsync and rename, so a reader
-never sees half a file.
+Every writer goes through a temporary file in the same folder, fsync, rename and fsync of the
+folder, so a reader never sees half a file.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import mmap
@@ -32,6 +33,8 @@ METHOD = "method.safetensors"
 MODEL = "model.json"
 HISTORY = "history.json"
 
+TEMPORARY = ".tmp"  # the ending of what is not whole yet; git and DVC ignore it
+
 # Arrays before they have values: name -> numpy type and shape.
 Layout: TypeAlias = "Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]"
 # safetensors' names of the types that our files of arrays hold.
@@ -47,13 +50,14 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
@@ -62,6 +66,21 @@ def atomic(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk, where the file system can be asked to."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return the temporary files and folders that killed writers of `path` left beside it."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,7 +1,12 @@
-"""A stage's journal: JSON lines that the recorder replays into MLflow. No mlflow here."""
+"""A stage's journal: JSON lines that the recorder replays into MLflow. No mlflow here.
+
+Whoever writes a journal holds its file lock, so that a reader on any machine and after any crash
+knows whether the writer lives; a process id would say so on one machine until its next start.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -33,10 +38,18 @@ class Journal:
         self._handle: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._handle = self._create()
         except OSError as error:
             self._stop(error)
-        self._write({"event": "start", "pid": os.getpid(), **start})
+        self._write({"event": "start", **start})
+
+    def _create(self) -> int:
+        """Make the file; it gets its name once it is locked, so no reader sees it without."""
+        unseen = self.path.with_suffix(".tmp")
+        handle = os.open(unseen, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        unseen.rename(self.path)
+        return handle
 
     @property
     def is_open(self) -> bool:
@@ -56,9 +69,10 @@ class Journal:
     def _write(self, event: Mapping[str, Any]) -> None:
         if self._handle is None:
             return
-        line = json.dumps({"time": time.time(), **event}, sort_keys=True) + "\n"
+        line = (json.dumps({"time": time.time(), **event}, sort_keys=True) + "\n").encode()
         try:
-            os.write(self._handle, line.encode())
+            while line:  # a disk that fills up takes a part and refuses the rest
+                line = line[os.write(self._handle, line) :]
         except OSError as error:
             self._stop(error)
 
@@ -72,15 +86,25 @@ class Journal:
 
 def start_recorder() -> None:
     """Start the recorder in the background; it leaves at once if one is running already."""
-    with (FOLDER.parent / "recorder.log").open("a", encoding="utf-8") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "sslbench.tracking.recorder"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-        )
+    command = [sys.executable, "-m", "sslbench.tracking.recorder"]
+    path = FOLDER.parent / "recorder.log"
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        print(f"{path}: no recorder ({error.strerror}); later: sslbench publish", file=sys.stderr)
+
+
+def has_writer(path: Path) -> bool:
+    """Whether the process that writes a journal lives."""
+    with path.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def flatten_epoch(row: dict[str, Any]) -> dict[str, float]:

@@ -32,6 +32,9 @@ def publish(root: Path = Path()) -> Published:
 
     Waits for a running recorder. Works on an empty store after `dvc pull`. Where neither the
     records nor the local store changed since the last call, mlflow is not even imported (4 s).
+
+    Raises:
+        UserError: the store does not answer, or is locked; another call goes on from there.
     """
     records = _records(root)
     absent = sum(cell.record is not None for cell in pipeline.cells(root)) - len(records)
@@ -40,12 +43,13 @@ def publish(root: Path = Path()) -> Published:
     with store.locked(recorder.RECORDER_LOCK), store.locked():
         mirror = store.Store()
         recorder.drain(mirror, until_quiet=False)
-        known = mirror.fingerprints()
-        new = [found for found in records if found[2]["fingerprint"] not in known]
-        for cell, path, record in new:
-            _publish_cell(mirror, cell, path, record)
-        if new:
-            mirror.settle()
+        with store.reachable():
+            known = mirror.fingerprints()
+            new = [found for found in records if found[2]["fingerprint"] not in known]
+            for cell, path, record in new:
+                _publish_cell(mirror, cell, path, record)
+            if new:
+                mirror.settle()
         if store.DATABASE.exists():
             artifacts.write_json(STAMP, _stamp(records))
     return Published(len(new), len(records) - len(new), absent)

@@ -1,21 +1,23 @@
 """Replays journals into MLflow while stages run; one recorder at a time.
 
 It tails every file in the journal folder, deletes a journal once its run is complete, and leaves
-after a quiet while. A journal whose writer died without a word becomes a KILLED run.
+after a quiet while. A journal whose writer died without a word becomes a KILLED run. Where the
+store goes away the recorder leaves: the journals stay for the next one, or for `sslbench publish`.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sslbench.core.errors import UserError
 from sslbench.tracking import store
-from sslbench.tracking.journal import FOLDER
+from sslbench.tracking.journal import FOLDER, has_writer
 
 RECORDER_LOCK = Path("logs/recorder.lock")
 QUIET_SECONDS = 8.0
@@ -30,12 +32,12 @@ class Tail:
         self.path = path
         self._offset = 0
         self._run: str | None = None
-        self._pid = 0
         self._stack = ExitStack()
 
     def replay(self, mirror: store.Store) -> bool:
         """Copy what is new; return whether the journal is complete."""
         curves: list[Mapping[str, Any]] = []
+        lives = has_writer(self.path)  # asked first: what it still writes is read below
         for event in self._new_events():
             if event["event"] == "start":
                 self._start(mirror, event)
@@ -46,7 +48,7 @@ class Tail:
                 return True
         if curves and self._run:
             mirror.log_metrics(self._run, curves)
-        if not self._is_alive():
+        if not lives:
             self._finish(mirror, {"status": "KILLED", "time": time.time()}, [])
             return True
         return False
@@ -58,12 +60,14 @@ class Tail:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError:  # a power cut or a full disk, then life again
+                    print(f"{self.path}: skipped a damaged line", file=sys.stderr)
 
     def _start(self, mirror: store.Store, event: Mapping[str, Any]) -> None:
-        self._pid = int(event["pid"])
         self._run = mirror.open_run(event)
-        if event["stage"] in MONITORED and self._is_alive():
+        if event["stage"] in MONITORED and has_writer(self.path):
             self._stack.enter_context(mirror.system_metrics(self._run))
 
     def _finish(
@@ -80,21 +84,27 @@ class Tail:
             mirror.log_record(self._run, json.loads(Path(record).read_text()), Path(record))
         mirror.finish(self._run, event["status"], event["time"])
 
-    def _is_alive(self) -> bool:
-        if self._pid == 0:
-            return time.time() - self.path.stat().st_mtime < QUIET_SECONDS
-        try:
-            os.kill(self._pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+    def leave(self) -> None:
+        """Stop watching the machine; the journal stays."""
+        self._stack.close()
 
 
 def drain(mirror: store.Store, *, until_quiet: bool) -> int:
-    """Replay journals until none is left (and, if asked, until it has been quiet for a while)."""
+    """Replay journals until none is left (and, if asked, until it has been quiet for a while).
+
+    Raises:
+        UserError: the store went away; what is not replayed yet stays.
+    """
     tails: dict[Path, Tail] = {}
+    try:
+        with store.reachable():
+            return _drain(mirror, tails, until_quiet=until_quiet)
+    finally:
+        for tail in tails.values():
+            tail.leave()
+
+
+def _drain(mirror: store.Store, tails: dict[Path, Tail], *, until_quiet: bool) -> int:
     last_active, done = time.monotonic(), 0
     while True:
         for path in sorted(FOLDER.glob("*.jsonl")):
@@ -114,9 +124,12 @@ def main() -> None:
     with store.locked(RECORDER_LOCK, wait=False) as mine:
         if not mine:
             return
-        with store.locked():
-            mirror = store.Store()
-        drain(mirror, until_quiet=True)
+        try:
+            with store.locked():
+                mirror = store.Store()
+            drain(mirror, until_quiet=True)
+        except UserError as error:
+            sys.exit(f"recorder: {error}")
 
 
 if __name__ == "__main__":

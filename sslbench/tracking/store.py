@@ -17,6 +17,8 @@ DATABASE = Path("mlflow.db")
 FINGERPRINT = "sslbench.fingerprint"
 NODE = "sslbench.node"
 LOCK = Path("logs/mlflow.lock")
+# MLflow's own are 120 s, asked eight times over four minutes: too long for somebody who waits.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 
 
 def uri() -> str:
@@ -36,6 +38,25 @@ def locked(path: Path = LOCK, *, wait: bool = True) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn MLflow's complaints about its store into one line.
+
+    Raises:
+        UserError: a server does not answer or refuses us, or the database is locked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        said = str(error).splitlines()[0][:200]
+        mend = "see MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and docs/team-server.md"
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            mend = "close whatever else uses the file, then run `sslbench publish` again"
+        raise UserError(f"no MLflow there ({said})", where=uri(), mend=mend) from None
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -59,23 +80,18 @@ class Store:
             UserError: a server refuses us or does not answer.
         """
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "1")
-        from mlflow.exceptions import MlflowException
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
 
-        self.client = MlflowClient(uri())
-        try:
+        with reachable():
+            self.client = MlflowClient(uri())
             found = self.client.get_experiment_by_name(EXPERIMENT)
-        except MlflowException as error:
-            said = str(error).splitlines()[0][:200]
-            mend = (
-                "see MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and docs/team-server.md"
-            )
-            raise UserError(f"no MLflow there ({said})", where=uri(), mend=mend) from None
-        if found is None:
-            place = None if os.environ.get("MLFLOW_TRACKING_URI") else self._local_artifacts()
-            self.experiment = self.client.create_experiment(EXPERIMENT, place)
-        else:
-            self.experiment = found.experiment_id
+            if found is None:
+                place = None if os.environ.get("MLFLOW_TRACKING_URI") else self._local_artifacts()
+                self.experiment = self.client.create_experiment(EXPERIMENT, place)
+            else:
+                self.experiment = found.experiment_id
         self._nodes: dict[str, str] = {}
 
     @staticmethod

@@ -234,3 +234,29 @@ def test_a_killed_run_resumes_bit_for_bit(project, root):
     assert not state.exists(), "the scratch state is gone once the run is whole"
     record = json.loads((project / "killed.json").read_text())
     assert [row["epoch"] for row in record["history"]] == list(range(6))
+
+
+def test_a_scheduler_that_ends_a_training_gets_one_line_and_leaves_nothing_half_done(project, root):
+    """SIGTERM in mid-training; the same command again resumes."""
+    arguments = pretrain("ended")
+    before = _states(project)
+    process = subprocess.Popen(
+        command("pretrain", *arguments), cwd=project, text=True, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root), "SSLBENCH_TRACKING": "on"},
+    )  # fmt: skip
+    while not _states(project) - before:
+        assert process.poll() is None, "finished before a state was written"
+        time.sleep(0.01)
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    lines = [line for line in said.splitlines() if "srun" not in line and line.strip()]
+    assert lines == ["sslbench pretrain: interrupted; run the same command again to go on"]
+    assert not (project / "ended").exists(), "no half result"
+    assert not list(project.rglob("*.tmp"))
+    (path,) = (project / "logs/journal").glob("*.jsonl")
+    last = json.loads(path.read_text().splitlines()[-1])
+    assert (last["event"], last["status"]) == ("finish", "KILLED")
+    path.unlink()
+    assert run(project, root, "pretrain", *arguments).returncode == 0
+    assert _outputs(project / "ended") == _outputs(project / "whole")

@@ -206,7 +206,9 @@ def split_writer(path: Path, image_shape: tuple[int, int, int] | None) -> Iterat
     """
     with (
         artifacts.atomic(path) as temporary,
-        TemporaryDirectory(prefix=".spool.", dir=path.parent) as spool,
+        TemporaryDirectory(
+            prefix=f".{path.name}.", suffix=artifacts.TEMPORARY, dir=path.parent
+        ) as spool,
     ):
         writer = SplitWriter(Path(spool), image_shape)
         yield writer

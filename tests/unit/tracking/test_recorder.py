@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,71 @@ def test_only_one_recorder_works_at_a_time(folder):
         store.locked(recorder.RECORDER_LOCK, wait=False) as m,
     ):
         assert m is False
+
+
+def left(folder, *lines):
+    """A journal whose writer is dead, though its process id is another's now: ours."""
+    path = folder / "logs/journal/0.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = json.dumps({"event": "start", "time": 1.0, "pid": os.getpid(), **START})
+    path.write_text("\n".join([start, *lines]))
+    return path
+
+
+@pytest.mark.parametrize(
+    "torn", ['{"event": "met', "\0" * 64 + "\n", '{"a": 1}{"event": "finish"}\n']
+)
+def test_a_torn_journal_of_a_dead_writer_is_replayed_as_far_as_it_goes(folder, torn):
+    path = left(
+        folder, '{"event": "metrics", "step": 0, "time": 1.0, "values": {"loss": 2.0}}', torn
+    )
+    os.utime(path, (2**32, 2**32))  # a clock that was ahead
+    mirror = store.Store()
+    assert recorder.drain(mirror, until_quiet=False) == 1
+    run = mirror.find(store.FINGERPRINT, "f" * 64)
+    assert run.info.status == "KILLED"
+    assert run.data.metrics["loss"] == 2.0
+
+
+FILLS_UP = """
+import json, resource, sys
+from sslbench.tracking.journal import Journal
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+book = Journal(json.loads(sys.argv[1]))
+for step in range(20):
+    book.metrics({"loss": float(step)}, step)
+book.finish("FINISHED", record=None)
+"""
+
+
+def test_a_disk_that_fills_up_within_a_line_stops_the_journal_and_not_the_recorder(folder):
+    command = [sys.executable, "-c", FILLS_UP, json.dumps(START)]
+    done = subprocess.run(
+        command, check=True, cwd=folder, env=with_library(), capture_output=True, text=True
+    )
+    assert done.stderr.count("tracking stopped, the run goes on") == 1
+    (path,) = (folder / "logs/journal").glob("*.jsonl")
+    assert path.stat().st_size == 1500
+    assert not path.read_bytes().endswith(b"\n")
+    mirror = store.Store()
+    assert recorder.drain(mirror, until_quiet=False) == 1
+    assert mirror.find(store.FINGERPRINT, "f" * 64).data.metrics["loss"] > 0
+
+
+def test_a_server_that_is_not_there_is_one_line_within_a_minute(folder, monkeypatch):
+    journal.Journal(START).finish("FINISHED", record=None)
+    with socket.socket() as taken:  # bound and not listening: every connection is refused
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "sslbench.tracking.recorder"],
+            cwd=folder, env={**with_library(), "MLFLOW_TRACKING_URI": uri}, check=False,
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert time.monotonic() - started < 60
+    assert done.returncode == 1
+    assert "no MLflow there" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert list((folder / "logs/journal").glob("*.jsonl")), "the journal waits"

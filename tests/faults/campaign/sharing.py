@@ -1,0 +1,108 @@
+"""What is shared: a remote that goes away in mid-transfer, one cache for two clones, the clock."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.faults.campaign.project import (
+    CELLS,
+    ENGINES,
+    MAKE,
+    PRETRAIN,
+    Bench,
+    Try,
+    end_all_in,
+    start,
+)  # fmt: skip
+from tests.golden.servers import ssh_remote
+from tests.golden.test_pipeline import RESULTS, add_remote
+
+YEAR = 365 * 24 * 3600
+PUSH, PULL = ("dvc", "push", "-q"), ("dvc", "pull", "-q")
+
+
+def lost_remote(bench: Bench, tries: int) -> Iterator[Try]:
+    """An SSH server that is killed, with its sessions, in mid-push and then in mid-pull."""
+    for _ in range(min(tries, 2)):
+        place, folder = bench.scratch("remote"), bench.copy()
+        cut = _cut(bench, folder, place, PUSH)
+        with ssh_remote(place) as (url, settings, _):
+            add_remote(folder, url, settings)
+            yield bench.mend("the remote lost in mid-push", folder, PUSH, cut)
+            clone = bench.copy()
+            for name in (*RESULTS, ".dvc/cache"):
+                shutil.rmtree(clone / name)
+        cut = _cut(bench, clone, place, PULL)
+        with ssh_remote(place) as (url, settings, _):
+            add_remote(clone, url, settings)
+            yield bench.mend("the remote lost in mid-pull", clone, PULL, cut)
+
+
+def _cut(bench: Bench, folder: Path, place: Path, command: tuple[str, ...]) -> str:
+    """Start a transfer and kill the server at some moment; return which."""
+    seconds = bench.random.uniform(1, 4)
+    with ssh_remote(place) as (url, settings, _):
+        add_remote(folder, url, settings)
+        process = start(folder, command)
+        time.sleep(seconds)
+        server = psutil.Process(int((place / "keys/sshd.pid").read_text()))
+        for one in (*server.children(recursive=True), server):
+            one.kill()
+        process.wait(600)
+    shutil.rmtree(place / "keys")
+    return f"after {seconds:.1f} s, exit code {process.returncode}"
+
+
+def one_cache(bench: Bench, tries: int) -> Iterator[Try]:
+    """Two clones run the same cells at once, on one cache."""
+    for _ in range(min(tries, 2)):
+        cache = bench.scratch("cache")
+        folders = [bench.copy(*CELLS[3:]) for _ in range(2)]
+        for folder in folders:
+            bench.run(folder, "dvc", "cache", "dir", "--local", str(cache))
+        running = [start(folder, ENGINES["dvc"]) for folder in folders]
+        codes = [process.wait(600) for process in running]
+        for folder in folders:
+            moment = f"exit codes {codes}"
+            yield bench.mend("two clones at once on one cache", folder, ENGINES["dvc"], moment)
+
+
+def clock(bench: Bench, tries: int) -> Iterator[Try]:
+    """Dates as a clock leaves them that jumped while the project ran."""
+    jumps = {"a year ahead": YEAR, "an hour ahead": 3600, "a year back": -YEAR}
+    for name, seconds in list(jumps.items())[: max(tries, 2)]:
+        for engine, then in {"dvc": "reproduce", "snakemake": "snakemake"}.items():
+            folder = bench.copy(*CELLS[5:])
+            for place in ("data", "runs/simclrv2"):  # written after the jump; the rest is not
+                for path in (folder / place).rglob("*"):
+                    stamp = path.stat().st_mtime + seconds
+                    os.utime(path, (stamp, stamp))
+            title = f"the clock {name} for some cells, {engine}"
+            yield bench.mend(title, folder, (*MAKE, then))
+
+
+def two_runs(bench: Bench, tries: int) -> Iterator[Try]:
+    """The engine alone is killed, and the same command is given while the orphan trains on."""
+    for engine, command in ENGINES.items():
+        folder = bench.copy(PRETRAIN)
+        process = start(folder, command)
+        while not list((folder / ".scratch/pretrain").rglob("state.safetensors")):
+            assert process.poll() is None, (folder / "said.log").read_text()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        yield bench.mend(f"an orphan of a killed engine trains on, {engine}", folder, command)
+        end_all_in(folder)
+
+
+def has_ssh_server() -> bool:
+    """Whether OpenSSH's server is installed."""
+    return Path("/usr/sbin/sshd").exists() and bool(
+        subprocess.run(["which", "ssh-keygen"], capture_output=True, check=False).stdout
+    )
