@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import platform
 import secrets
 import subprocess
 import sys
@@ -24,6 +26,9 @@ def is_enabled() -> bool:
 class Journal:
     """Append-only event file of one executed stage; every line is on its way to the disk at once.
 
+    The stage holds a lock on it for as long as it lives: that tells the recorder, which may run on
+    another node of a cluster, where a process id would not.
+
     A disk that takes no more ends the tracking, never the run: `sslbench publish` makes up for it.
     """
 
@@ -34,9 +39,11 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._stop(error)
-        self._write({"event": "start", "pid": os.getpid(), **start})
+        here = {"host": platform.node(), "pid": os.getpid()}
+        self._write({"event": "start", **here, **start})
 
     @property
     def is_open(self) -> bool:

@@ -6,8 +6,9 @@ after a quiet while. A journal whose writer died without a word becomes a KILLED
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -30,7 +31,6 @@ class Tail:
         self.path = path
         self._offset = 0
         self._run: str | None = None
-        self._pid = 0
         self._stack = ExitStack()
 
     def replay(self, mirror: store.Store) -> bool:
@@ -61,9 +61,10 @@ class Tail:
                 yield json.loads(line)
 
     def _start(self, mirror: store.Store, event: Mapping[str, Any]) -> None:
-        self._pid = int(event["pid"])
         self._run = mirror.open_run(event)
-        if event["stage"] in MONITORED and self._is_alive():
+        # MLflow's monitor watches the machine that it runs on.
+        is_here = event.get("host") == platform.node()
+        if event["stage"] in MONITORED and is_here and self._is_alive():
             self._stack.enter_context(mirror.system_metrics(self._run))
 
     def _finish(
@@ -81,15 +82,15 @@ class Tail:
         mirror.finish(self._run, event["status"], event["time"])
 
     def _is_alive(self) -> bool:
-        if self._pid == 0:
+        """Return whether the writer lives; it locks the file when it opens it (journal.py)."""
+        if self._run is None:  # perhaps opened and not locked yet
             return time.time() - self.path.stat().st_mtime < QUIET_SECONDS
-        try:
-            os.kill(self._pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        with self.path.open("rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
 
 def drain(mirror: store.Store, *, until_quiet: bool) -> int:
