@@ -9,11 +9,11 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 SNAKEMAKE := snakemake --profile workflow/profiles/local
 
-.PHONY: help setup reproduce snakemake sync test test-fast smoke golden lint format types layers \
+.PHONY: help setup reproduce snakemake sync workflow-report test test-fast smoke golden lint format types layers \
         docs compose-check bench ui lock clean ci
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock Makefile
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ snakemake: setup  ## the same grid through Snakemake, in parallel, then recorded
 
 sync: setup  ## after `dvc repro` or `dvc pull`: let Snakemake accept what is there
 	@sslbench sync snakemake
+
+workflow-report: setup  ## after `make snakemake`: what ran and what came out, in build/workflow.html
+	@mkdir -p build
+	$(SNAKEMAKE) --report build/workflow.html
 
 test: setup  ## the whole suite
 	python -m pytest -n 2 --dist loadgroup tests

@@ -16,19 +16,17 @@ rule report:
         code=code("report"),
         packages=packages("report"),
     output:
-        report(
-            "report/numbers.csv", caption="../report/numbers.rst", category="Results"
-        ),
+        report("report/numbers.csv", caption="../report/numbers.rst", category="Report"),
         report(
             "report/leaderboard.md",
             caption="../report/leaderboard.rst",
-            category="Results",
+            category="Report",
         ),
-        report("report/index.html", caption="../report/page.rst", category="Results"),
+        report("report/index.html", caption="../report/page.rst", category="Report"),
         report(
             "report/provenance.json",
             caption="../report/provenance.rst",
-            category="Results",
+            category="Report",
         ),
         report(
             directory("report/figures"),
