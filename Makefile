@@ -9,11 +9,11 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 SNAKEMAKE := snakemake --profile workflow/profiles/local
 
-.PHONY: help setup reproduce snakemake mend sync faults test test-fast smoke golden lint format types \
+.PHONY: help setup reproduce snakemake mend sync workflow-report faults test test-fast smoke golden lint format types \
         layers docs bench ui share fetch recompute lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock Makefile
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -58,6 +58,10 @@ fetch: setup  ## every number of dvc.lock from the team's remote, no stage run; 
 
 recompute: setup  ## one published number of the default grid, from nothing, as dvc.lock records it
 	sslbench verify $(or $(ID),scenes/rotation/knn/top1) --recompute --at $(or $(AT),HEAD) --tolerance 0.05
+
+workflow-report: setup  ## after `make snakemake`: what ran and what came out, in build/workflow.html
+	@mkdir -p build
+	$(SNAKEMAKE) --report build/workflow.html
 
 test: setup  ## the whole suite
 	python -m pytest -n 2 --dist loadgroup tests

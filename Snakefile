@@ -16,6 +16,9 @@ if workflow.is_main_process:  # not the jobs of a cluster
     snakemake_lock.join()
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/pretrain.smk"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import secrets
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def is_enabled() -> bool:
 class Journal:
     """Append-only event file of one executed stage; every line is on its way to the disk at once.
 
+    The stage holds a lock on it for as long as it lives: that tells the recorder, which may run on
+    another node of a cluster, where a process id would not.
+
     A disk that takes no more ends the tracking, never the run: `sslbench publish` makes up for it.
     """
 
@@ -41,7 +45,7 @@ class Journal:
             self._handle = self._create()
         except OSError as error:
             self._stop(error)
-        self._write({"event": "start", **start})
+        self._write({"event": "start", "host": platform.node(), **start})
 
     def _create(self) -> int:
         """Make the file; it gets its name once it is locked, so no reader sees it without."""

@@ -8,6 +8,7 @@ store goes away the recorder leaves: the journals stay for the next one, or for 
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -67,7 +68,8 @@ class Tail:
 
     def _start(self, mirror: store.Store, event: Mapping[str, Any]) -> None:
         self._run = mirror.open_run(event)
-        if event["stage"] in MONITORED and has_writer(self.path):
+        is_here = event.get("host") == platform.node()  # MLflow's monitor watches its own machine
+        if event["stage"] in MONITORED and is_here and has_writer(self.path):
             self._stack.enter_context(mirror.system_metrics(self._run))
 
     def _finish(

@@ -42,25 +42,34 @@ def free_port():
 
 
 @contextmanager
-def running(command, port, log, environment=None):
-    """A server process that answers on a port; its last words if it does not."""
+def serving(command, is_ready, log, environment=None):
+    """A server process, once it is ready; its last words if it does not get there."""
     with log.open("w") as words:
         process = subprocess.Popen(
             command, stdout=words, stderr=subprocess.STDOUT, env=environment, cwd=log.parent
         )
     try:
         for _ in range(600):
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+            if is_ready():
+                break
             assert process.poll() is None, log.read_text()[-2000:]
             time.sleep(0.1)
         else:
-            pytest.fail(f"no answer on port {port}: {log.read_text()[-2000:]}")
+            pytest.fail(f"not ready: {' '.join(command)}: {log.read_text()[-2000:]}")
         yield
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def running(command, port, log, environment=None):
+    """A server process that answers on a port."""
+
+    def answers():
+        with socket.socket() as asked:
+            return asked.connect_ex(("127.0.0.1", port)) == 0
+
+    return serving(command, answers, log, environment)
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 # Path patterns and wildcard constraints; no logic. Code dependencies come from dvc.yaml.
+import os
+
 from sslbench.core import pipeline
 from sslbench.core.params import select
 from sslbench.core.pipeline import EVALUATIONS
@@ -9,6 +11,8 @@ SUCCESSORS = [method for method in GRID["methods"] if method not in GRID["roots"
 SPLITS = ("train", "val", "test")
 CHECKPOINT = "runs/{method}/seed{seed}/checkpoint"
 FEATURES = "runs/{method}/seed{seed}/features/{dataset}"
+# What a stage that can use a GPU asks for: a turn on one machine, a GPU on a cluster.
+NUM_GPUS = 0 if os.environ.get("SSLBENCH_DEVICE") == "cpu" else 1
 
 
 wildcard_constraints:

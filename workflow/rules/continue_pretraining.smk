@@ -18,7 +18,7 @@ rule continue_pretraining:
         method="|".join(SUCCESSORS) or "none",
     threads: config["compute"]["pretrain_threads"]
     resources:
-        gpu=1,
+        gpu=NUM_GPUS,
     params:
         slice=slice_of("continue_pretraining"),
         source=SOURCE,

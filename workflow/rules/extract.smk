@@ -11,7 +11,7 @@ rule extract:
         "metrics/{dataset}/extract/{method}/seed{seed}.json",
     threads: config["compute"]["extract_threads"]
     resources:
-        gpu=1,
+        gpu=NUM_GPUS,
     params:
         slice=slice_of("extract"),
     shell:

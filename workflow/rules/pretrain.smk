@@ -14,7 +14,7 @@ rule pretrain:
         method="|".join(GRID["roots"]) or "none",
     threads: config["compute"]["pretrain_threads"]
     resources:
-        gpu=1,
+        gpu=NUM_GPUS,
     params:
         slice=slice_of("pretrain"),
         source=SOURCE,

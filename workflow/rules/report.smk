@@ -16,11 +16,24 @@ rule report:
         code=code("report"),
         packages=packages("report"),
     output:
-        "report/numbers.csv",
-        "report/leaderboard.md",
-        "report/index.html",
-        "report/provenance.json",
-        directory("report/figures"),
+        report("report/numbers.csv", caption="../report/numbers.rst", category="Report"),
+        report(
+            "report/leaderboard.md",
+            caption="../report/leaderboard.rst",
+            category="Report",
+        ),
+        report("report/index.html", caption="../report/page.rst", category="Report"),
+        report(
+            "report/provenance.json",
+            caption="../report/provenance.rst",
+            category="Report",
+        ),
+        report(
+            directory("report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
     threads: config["compute"]["report_threads"]
     params:
         slice=slice_of("report"),

@@ -21,7 +21,7 @@ for stage, axis in {
             protocol="|".join(GRID[axis]) or "none",
         threads: config["compute"]["transfer_threads"]
         resources:
-            gpu=1,
+            gpu=NUM_GPUS,
         params:
             slice=slice_of(stage),
         shell:

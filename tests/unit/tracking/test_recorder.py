@@ -68,6 +68,22 @@ def test_a_killed_writer_leaves_a_killed_run(folder):
     assert mirror.find(store.FINGERPRINT, "f" * 64).info.status == "KILLED"
 
 
+def test_a_writer_on_another_machine_is_alive_while_it_writes(folder):
+    """On a cluster the recorder runs beside one stage and sees the journals of all of them."""
+    # A process id above Linux's highest: what it says there means nothing here.
+    elsewhere = {**START, "stage": "pretrain", "host": "another", "pid": 2**22}
+    book = journal.Journal(elsewhere)
+    book.metrics({"loss": 2.0}, 0)
+    mirror = store.Store()
+    tail = recorder.Tail(book.path)
+    assert tail.replay(mirror) is False
+    run = mirror.find(store.FINGERPRINT, "f" * 64)
+    assert run.info.status == "RUNNING"
+    book.finish("FINISHED", record=None)
+    assert tail.replay(mirror) is True
+    assert mirror.find(store.FINGERPRINT, "f" * 64).info.status == "FINISHED"
+
+
 def test_a_half_written_line_is_left_for_later(folder):
     book = journal.Journal(START)
     with book.path.open("a") as handle:
