@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 SNAKEMAKE := snakemake --profile workflow/profiles/local
 
-.PHONY: help setup reproduce snakemake sync workflow-report test test-fast smoke golden lint format types layers \
-        docs compose-check bench ui lock clean ci
+.PHONY: help setup reproduce snakemake sync workflow-report test test-fast smoke golden lint \
+        format types layers docs compose-check bench ui lock clean ci
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -55,10 +55,11 @@ smoke: setup  ## the smoke grid through both engines, from nothing, compared
 golden: setup  ## rewrite the golden files; review the diff like code
 	python -m tests.golden.regenerate
 
-lint: setup  ## ruff, formatting, snakefmt
+lint: setup  ## ruff, formatting, snakefmt, snakemake --lint
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
+	python -m pytest -q tests/dag/test_lint.py
 
 format: setup  ## put everything into shape
 	ruff check --fix .
