@@ -59,7 +59,7 @@ def by_slurm(local, tmp_path_factory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             with started(folder) as run:
                 cancel_in_mid_training(folder, run)
-                said = run.communicate(timeout=300)[0]
+                said = run.communicate(timeout=900)[0]
         assert run.returncode == 0, said[-3000:]
         ran = jobs()
     snakemake(folder)
