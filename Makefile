@@ -75,10 +75,11 @@ smoke: setup  ## the smoke grid through both engines, from nothing, compared
 golden: setup  ## rewrite the golden files; review the diff like code
 	python -m tests.golden.regenerate
 
-lint: setup  ## ruff, formatting, snakefmt
+lint: setup  ## ruff, formatting, snakefmt, snakemake --lint
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
+	python -m pytest -q tests/dag/test_lint.py
 
 format: setup  ## put everything into shape
 	ruff check --fix .

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ class Store:
         from mlflow.tracking import MlflowClient
 
         with reachable():
+            if not exists():
+                _make_database(MlflowClient)
             self.client = MlflowClient(uri())
             found = self.client.get_experiment_by_name(EXPERIMENT)
             if found is None:
@@ -272,6 +275,20 @@ class Store:
         finally:
             with suppress(Exception):
                 monitor.finish()
+
+
+def _make_database(connect: Callable[[str], Any]) -> None:
+    """Make the local database under another name: one that was killed half made opens never again.
+
+    Args:
+        connect: MLflow's client, which makes a database that is not there.
+    """
+    for left in DATABASE.parent.glob(f"{DATABASE.name}.*.new*"):
+        left.unlink()
+    # A name of its own: mlflow keeps connections to the others.
+    made = DATABASE.with_name(f"{DATABASE.name}.{secrets.token_hex(4)}.new")
+    connect(f"sqlite:///{made.resolve()}")
+    made.replace(DATABASE)
 
 
 def exists() -> bool:

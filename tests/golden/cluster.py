@@ -82,8 +82,9 @@ def _skip_without_means():
         pytest.skip(f"no {', '.join(missing)} here: apt-get install slurm-wlm munge")
     if os.geteuid():
         pytest.skip("Slurm's daemons need root")
-    if (CONFIGURATION / "slurm.conf").is_symlink() or (CONFIGURATION / "slurm.conf").exists():
-        pytest.skip(f"{CONFIGURATION}/slurm.conf is somebody's; it is not ours to replace")
+    for path in (CONFIGURATION / name for name in ("slurm.conf", "gres.conf", "cgroup.conf")):
+        if path.is_symlink() or path.exists():
+            pytest.skip(f"{path} is somebody's; it is not ours to replace")
 
 
 def _find(name):

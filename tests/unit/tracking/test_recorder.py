@@ -14,6 +14,7 @@ from sslbench.tracking import journal, recorder, store
 
 pytestmark = pytest.mark.slow
 
+HALF_A_STORE = 500_000  # bytes
 START = {
     "cell": "pretrain@simclr-0",
     "stage": "prepare",
@@ -82,6 +83,24 @@ def test_a_writer_on_another_machine_is_alive_while_it_writes(folder):
     book.finish("FINISHED", record=None)
     assert tail.replay(mirror) is True
     assert mirror.find(store.FINGERPRINT, "f" * 64).info.status == "FINISHED"
+
+
+def test_a_store_whose_making_was_killed_is_made_again(folder):
+    """MLflow's migrations do not survive that: half of them open never again."""
+    code = "from sslbench.tracking import store; store.Store()"
+    made = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=with_library())
+    while largest(folder) < HALF_A_STORE:
+        assert made.poll() is None, "made before it could be killed"
+    made.kill()
+    made.wait()
+    store.Store()
+    assert [p.name for p in folder.glob("mlflow.db*")] == ["mlflow.db"]
+
+
+def largest(folder):
+    """Return the size of the largest database; sqlite's journals beside them come and go."""
+    databases = [p for p in folder.glob("mlflow.db*") if not p.name.endswith("-journal")]
+    return max((p.stat().st_size for p in databases), default=0)
 
 
 def test_a_half_written_line_is_left_for_later(folder):
