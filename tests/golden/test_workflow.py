@@ -49,7 +49,7 @@ def by_slurm(local, tmp_path_factory):
     """
     pytest.importorskip(
         "snakemake_executor_plugin_slurm",
-        reason="no Slurm plugin here: pip install snakemake-executor-plugin-slurm",
+        reason="no Slurm plugin here: make setup installs it",
     )
     with cluster():
         folder = with_data_alone(local, tmp_path_factory.mktemp("slurm") / "copy")
