@@ -24,6 +24,11 @@ def remove() -> list[Path]:
     return found
 
 
+def spoilt_objects() -> list[Path]:
+    """Return the objects of DVC's cache that dvc.lock needs and that are not what was written."""
+    return list(_objects(provenance.lock()))
+
+
 def _outs(locked: Mapping[str, Any]) -> Iterator[Path]:
     for cell in pipeline.cells():
         entry = locked.get(cell.name, {})

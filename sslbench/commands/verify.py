@@ -1,7 +1,7 @@
 """Check that numbers are what they claim to be.
 
 Without --recompute: re-hashes every artifact, checks that each record's fingerprint is that of
-today's inputs, that dvc.lock agrees, and that dvc.yaml names all code that a cell can import; for
+today's inputs, that dvc.lock and the objects of DVC's cache agree, and that dvc.yaml names all code that a cell can import; for
 all cells, or for the ancestry of one number.
 With --recompute: rebuilds one number from nothing in a scratch copy, and says identical, within
 tolerance or different, with the first stage that differs. With --at it rebuilds the number as a
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 
 from sslbench import declared, lineage
+from sslbench.commands import _damaged
 from sslbench.core import pipeline
 from sslbench.core.errors import UserError
 
@@ -53,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     cells = pipeline.cells() if arguments.id is None else lineage.ancestry_of(arguments.id)
     faults = lineage.check(cells, lock=not arguments.no_lock) + declared.check(cells)
     if arguments.id is None:
-        faults += lineage.check_report()
+        faults += lineage.check_report() + ([] if arguments.no_lock else _spoilt_objects())
     for fault in faults[:FAULTS_SHOWN]:
         print(fault)
     if len(faults) > FAULTS_SHOWN:
@@ -66,6 +67,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
         return recompute(arguments.id, arguments.tolerance)
     return 0
+
+
+def _spoilt_objects() -> list[lineage.Fault]:
+    """Return what is wrong in DVC's cache: DVC believes an object that is read-only."""
+    mend = "`make mend` removes it and makes it again"
+    return [
+        lineage.Fault("DVC's cache", f"{path} is not what its name says", mend)
+        for path in _damaged.spoilt_objects()
+    ]
 
 
 def _refuse_half_a_question(arguments: argparse.Namespace) -> None:

@@ -376,9 +376,22 @@ def _import_undeclared_code(folder):
     return "it imports sslbench/views/colour.py, which dvc.yaml does not name"
 
 
+def _spoil_a_cache_object(folder):
+    """DVC believes an object that is read-only, and would check it out for good."""
+    out = "runs/rotation/seed0/checkpoint/backbone.safetensors"
+    digest = provenance.md5(folder / out)
+    path = folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    content, mode = path.read_bytes(), path.stat().st_mode
+    path.unlink()  # it may be a link to the file in the tree
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    path.chmod(mode)
+    assert run(folder, "dvc", "status", "-q").returncode == 0
+    return "is not what its name says"
+
+
 DAMAGES = [
     _edit_metric, _edit_report, _edit_checkpoint, _edit_code, _lose_a_file, _swap_data,
-    _commit_stale_outs, _import_undeclared_code,
+    _commit_stale_outs, _import_undeclared_code, _spoil_a_cache_object,
 ]  # fmt: skip
 
 
