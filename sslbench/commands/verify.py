@@ -1,8 +1,8 @@
 """Check that numbers are what they claim to be.
 
 Without --recompute: re-hashes every artifact, checks that each record's fingerprint is that of
-today's inputs, that dvc.lock and the objects of DVC's cache agree, and that dvc.yaml names all code that a cell can import; for
-all cells, or for the ancestry of one number.
+today's inputs, that dvc.lock and the objects of DVC's cache agree, and that dvc.yaml names all
+code that a cell can import; for all cells, or for the ancestry of one number.
 With --recompute: rebuilds one number from nothing in a scratch copy, and says identical, within
 tolerance or different, with the first stage that differs. With --at it rebuilds the number as a
 commit recorded it, with that commit's code and packages (installed into the copy where others are
