@@ -105,7 +105,8 @@ def _is_of_ours(kind: pa.DataType) -> bool:
 
 
 def _refuse_shape(field: pa.Field) -> None:
-    shape = [int(side) for side in field.metadata[b"shape"].split(b",")]
+    text = (field.metadata or {}).get(b"shape", b"")
+    shape = [int(side) for side in text.split(b",")]
     if min(shape) < 1 or math.prod(shape) != field.type.byte_width:
         what = f"column {field.name!r}: shape {shape} of {field.type.byte_width} bytes"
         raise pa.ArrowInvalid(what)
