@@ -25,7 +25,8 @@ PLAIN = st.recursive(
 )
 # Pieces of YAML's grammar, put together at random.
 PIECES = st.sampled_from(
-    ["a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&a ", "*a", "!!set ", "!!python/name:os.system",
+    ["a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&a ", "*a", "!!set ",
+     "!!python/name:os.system",
      "!!binary ", "'", '"', "\\ud800", "<<: ", "? ", "|", ">", "#", "---", "...", "%YAML 9", "1",
      "2020-13-45", "0x", "1e9", ".inf", "~", "\t", "\x00", "é", ","]
 )  # fmt: skip
