@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sslbench.core.errors import UserError
-from sslbench.data.store import run_lengths
+from sslbench.data.store import Split, run_lengths, write_split
+from sslbench.data.store.instances import instances_of
 from tests.faults.test_bad_images import bomb, noise
 from tests.faults.test_hostile_images import png
 from tests.unit.data import test_data_coco as coco
@@ -27,7 +28,8 @@ CRASHES = {
 }
 DRAW = """
 import json, sys
-from sslbench.data.store import run_lengths
+from sslbench.data.store import Split, run_lengths, write_split
+from sslbench.data.store.instances import instances_of
 try:
     print(run_lengths.from_polygons(json.loads(sys.argv[1]), 16, 24).shape)
 except ValueError as error:
@@ -221,3 +223,25 @@ def test_lies_of_a_davis_folder_are_one_line(davis_root, tmp_path):
     mask.symlink_to("/etc/hostname")
     with pytest.raises(UserError, match="out of the root"):
         davis.prepared(davis_root, tmp_path / "out", year=None)
+
+
+BOX = {"boxes": [[0, 0, 2, 2]], "labels": [0], "is_crowd": [0], "is_difficult": [0]}
+INSTANCES = {
+    "size": {**BOX, "size": [10**6, 10**6], "masks": ["0"]},
+    "negative": {**BOX, "size": [-4, 4], "masks": ["0"]},
+    "text": {**BOX, "size": [4, 4], "masks": ["oooooo"]},
+    "nothing": {**BOX, "size": [4, 4], "masks": [None]},
+    "infinite": {**BOX, "boxes": [[0, 0, 1e400, 2]], "size": [4, 4], "masks": None},
+    "label": {**BOX, "labels": [10**30], "size": [4, 4], "masks": None},
+    "list": [],
+}
+
+
+@pytest.mark.parametrize("kind", INSTANCES)
+def test_hostile_instances_are_one_line(tmp_path, kind):
+    text = json.dumps(INSTANCES[kind]).encode()
+    split = tmp_path / "train.arrow"
+    write_split(split, [png(8, 8)], np.zeros(1, np.int64), ["a"], instances=[text])
+    with pytest.raises(UserError, match="damaged instances") as caught:
+        instances_of(Split(split), 0)
+    assert str(caught.value).isprintable()

@@ -18,7 +18,6 @@ from sslbench.core import artifacts, feature_file, provenance, records
 from sslbench.core.errors import UserError
 from sslbench.data.prepare import prepare
 from sslbench.data.store import Dataset, Split, write_split
-from sslbench.data.store.instances import instances_of
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.reporting.csv_file import read_csv
 from tests.faults.test_hostile_archives import _Touch
@@ -105,6 +104,14 @@ def test_a_compressed_split_is_refused_before_it_unpacks(split):
     assert "compressed" in refused(Split, split)
 
 
+@pytest.mark.parametrize("messages", [0, 1])
+def test_a_split_without_a_batch(split, messages):
+    """Found by the coverage-guided fuzzer: an early end of the messages is a StopIteration."""
+    schema = pa.schema([pa.field("label", pa.int64())]).serialize().to_pybytes()
+    split.write_bytes(b"ARROW1\0\0" + schema * messages + b"\xff\xff\xff\xff\0\0\0\0ARROW1")
+    assert "damaged file" in refused(Split, split)
+
+
 COLUMNS = {
     "no image": {"columns": ["label", "id"]},
     "text as label": {"change": {"label": pa.array(["x"] * ROWS)}},
@@ -144,25 +151,6 @@ def test_a_bad_image_in_a_split_is_named_by_its_row(split):
     assert "row 1" in refused(found.image, 1)
     assert "row 1" in refused(found.size, 1)
     assert "too long and narrow" in refused(found.decode, [2], 96)
-
-
-BOX = {"boxes": [[0, 0, 2, 2]], "labels": [0], "is_crowd": [0], "is_difficult": [0]}
-INSTANCES = {
-    "size": {**BOX, "size": [10**6, 10**6], "masks": ["0"]},
-    "negative": {**BOX, "size": [-4, 4], "masks": ["0"]},
-    "text": {**BOX, "size": [4, 4], "masks": ["oooooo"]},
-    "nothing": {**BOX, "size": [4, 4], "masks": [None]},
-    "infinite": {**BOX, "boxes": [[0, 0, 1e400, 2]], "size": [4, 4], "masks": None},
-    "label": {**BOX, "labels": [10**30], "size": [4, 4], "masks": None},
-    "list": [],
-}
-
-
-@pytest.mark.parametrize("kind", INSTANCES)
-def test_hostile_instances_are_one_line(split, kind):
-    text = json.dumps(INSTANCES[kind]).encode()
-    write_split(split, [png(8, 8)], np.zeros(1, np.int64), ["a"], instances=[text])
-    assert "damaged instances" in refused(instances_of, Split(split), 0)
 
 
 @pytest.fixture

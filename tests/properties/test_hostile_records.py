@@ -60,6 +60,16 @@ def test_a_sound_report_is_made(project):
     check(project.report("sound", {}))
 
 
+def test_a_sample_of_no_metric_is_one_line(project):
+    """Found by the deep profile: a list is no key."""
+    (path,) = (project.root / c.path for c in expected_cells(GRID) if "mlp/byol/seed0" in c.path)
+    sound = path.read_text()
+    record = json.loads(sound)
+    path.write_text(json.dumps({**record, "per_sample": {**record["per_sample"], "metric": []}}))
+    assert accepted(project.report, "out", {}) is None
+    path.write_text(sound)
+
+
 @given(st.data())
 def test_a_report_of_a_record_with_one_fault(project, data):
     cell = data.draw(st.sampled_from([c for c in expected_cells(GRID) if c.method]))
