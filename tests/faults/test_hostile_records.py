@@ -29,6 +29,8 @@ RECORDS = {
     "formula": _measured(metric="=cmd|' /C calc'!A1"),
     "formula as unit": _measured(unit='=HYPERLINK("http://x","y")'),
     "link as layer": _measured(layer="[x](javascript:alert(1))"),
+    "count": _measured(n=[]),
+    "role": _measured(role=[]),
     "row": _measured(metric="a|b\n# c"),
     "nan": _measured(value=float("nan")),
     "huge": _measured(value=10**400),
