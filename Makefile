@@ -26,12 +26,14 @@ $(READY): requirements.lock Makefile
 setup: $(READY)  ## .venv from the lock, nothing else
 
 reproduce: setup  ## the default grid through DVC, then the leaderboard and where the report is
+	@sslbench doctor --params
 	@sslbench mend
 	dvc repro
 	@sslbench publish
 	@sslbench leaderboard
 
 snakemake: setup  ## the same grid through Snakemake, in parallel, then recorded in DVC
+	@sslbench doctor --params
 	@sslbench mend
 	$(SNAKEMAKE)
 	@sslbench sync dvc

@@ -1,6 +1,8 @@
 """Look at the environment, the devices, the data roots and the stores; say how to mend them.
 
-example: sslbench doctor
+examples: sslbench doctor
+          sslbench doctor --params     only whether params.yaml is safe to hand to an engine: its
+                                       names become paths and shell commands
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sslbench import lineage, presets
 from sslbench.commands._schema import validate
@@ -22,11 +25,19 @@ MIN_FREE_GIB = 5
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add no option."""
+    """Add the options."""
+    parser.add_argument("--params", action="store_true", help="look at params.yaml and no further")
 
 
-def execute(_: argparse.Namespace) -> int:
-    """Print one line per check; return 1 if any is bad."""
+def execute(arguments: argparse.Namespace) -> int:
+    """Print one line per check; return 1 if any is bad.
+
+    Raises:
+        UserError: asked for params.yaml alone, which is not as its schema says.
+    """
+    if arguments.params:
+        _valid_params()
+        return 0
     bad = 0
     for is_good, line in _checks():
         bad += not is_good
@@ -84,8 +95,7 @@ def _can_write(folder: Path) -> bool:
 
 def _params() -> Iterator[tuple[bool, str]]:
     try:
-        values = params.load(Path(pipeline.PARAMS))
-        validate(values, pipeline.PARAMS)
+        values = _valid_params()
         cells = pipeline.cells()
     except UserError as error:
         yield False, str(error)
@@ -95,6 +105,13 @@ def _params() -> Iterator[tuple[bool, str]]:
         root = Path(str(block.get("root", "."))).expanduser()
         if not root.exists():
             yield False, f"data.{name}.root: {root} does not exist; put the images there"
+
+
+def _valid_params() -> dict[str, Any]:
+    values = params.load(Path(pipeline.PARAMS))
+    validate(values, pipeline.PARAMS)
+    pipeline.cells()
+    return values
 
 
 def _device() -> tuple[bool, str]:

@@ -61,6 +61,8 @@ def _is_environment(found: Any, depth: int = 2) -> bool:
 def _is_measurement(entry: Any) -> bool:
     if not isinstance(entry, dict) or not is_finite(entry.get("value")):
         return False
+    if not isinstance(entry.get("n"), int | None) or not isinstance(entry.get("role", ""), str):
+        return False
     layer, unit = entry.get("layer"), entry.get("unit")
     names = (entry.get("metric"), entry.get("split", "test"), *(() if layer is None else (layer,)))
     has_names = all(isinstance(name, str) and _NAME.fullmatch(name) for name in names)

@@ -116,6 +116,8 @@ def _reader(size: int | None) -> Callable[[Item], Row | str]:
             return str(error)
         except OSError as error:
             return f"cannot be read ({error.strerror})"
+        except ValueError as error:  # a name that no file can have
+            return f"cannot be read ({error})"
 
     return read
 

@@ -2,7 +2,7 @@
 
 Only the lists of files and labels come from torchvision; images are read and checked as in
 `reading.py`, so encoded files keep their own bytes. Its CIFAR and STL-10 readers hold the whole
-set in memory (at most 2.7 GB, STL-10's unlabelled part).
+set in memory (at most 2.7 GB).
 
 Metrics: the measure that Chen et al. 2020 (https://arxiv.org/abs/2002.05709, appendix B.8) report.
 Of that paper's twelve sets Birdsnap is no set of torchvision (use kind `folder`), and VOC2007 has
@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sslbench.core.errors import UserError
-from sslbench.data import published_splits, reading, splits
+from sslbench.data import published_splits, reading, splits, unpacking
 from sslbench.data.batch import Batch, Source
 from sslbench.data.store import decoding
 
@@ -71,8 +71,7 @@ SETS = {
     "stanford_cars": _Set("StanfordCars", _by_split(train="train", test="test"), "loader", "top1"),
 }
 _UNLABELLED = _Set("STL10", _by_split(train="unlabeled"), "arrays", "top1")
-# A set that the papers use and torchvision does not know.
-_BY_HAND = ("birdsnap",)
+_BY_HAND = ("birdsnap",)  # sets that the papers use and torchvision does not know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +192,11 @@ def _open(entry: _Set, split: str, params: Params) -> _Part:
     arguments |= {"loader": str} if entry.read == "loader" else {}
     root = Path(params.root).expanduser()
     try:
-        made = build(root=str(root), download=params.download, **arguments)
+        with unpacking.inside_its_folder():
+            made = build(root=str(root), download=params.download, **arguments)
         if entry.read == "arrays":
             return _part_of_arrays(made, split)
         return _part_of_paths(_LISTERS[entry.read](made), root)
-    except UserError:
-        raise
     except Exception as error:  # damaged lists raise anything, in torchvision and scipy
         if params.download:
             mend = "check the network and the disk, or put the files there by hand"

@@ -77,7 +77,7 @@ def wait(tasks: list[Future[None]]) -> None:
     """Wait for what was started, and raise what a thread raised.
 
     Raises:
-        BadImageError: an image is damaged.
+        UserError: an image is damaged.
     """
     for task in tasks:
         task.result()

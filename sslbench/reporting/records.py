@@ -106,7 +106,12 @@ def _mean_fault(record: Mapping[str, Any]) -> str:
         metric, samples = kept["metric"], per_sample.decode(kept)
     except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as error:
         return f"its results of samples are not readable ({error})"
-    if metric not in values or not len(samples) or not _is_mean(samples, values[metric]):
+    if (
+        not isinstance(metric, str)
+        or metric not in values
+        or not len(samples)
+        or not _is_mean(samples, values[metric])
+    ):
         return f"the mean of its results of samples is not {metric}"
     return ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sslbench.core import pipeline, provenance
+from tests.golden.formats import is_allowed
 from tests.golden.servers import BUCKET, folder_remote, s3_remote, ssh_remote, team_server
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,16 @@ def by_snakemake(tmp_path_factory):
 
 def test_both_engines_write_the_same_bytes(by_dvc, by_snakemake):
     assert hashes(by_dvc) == hashes(by_snakemake)
+
+
+def test_every_file_that_is_written_is_of_a_format_without_code(by_dvc, by_snakemake):
+    """By their content; a pickle under an allowed name would not pass as what it is called."""
+    places = (*RESULTS, "mlartifacts", ".scratch", "mlflow.db")
+    found = [by_dvc / "mlflow.db"]
+    for folder in (by_dvc, by_snakemake):
+        found += [p for name in places for p in (folder / name).rglob("*") if p.is_file()]
+    assert {p.suffix for p in found} >= {".arrow", ".safetensors", ".json", ".html", ".csv", ".db"}
+    assert [path for path in found if not is_allowed(path)] == []
 
 
 def test_the_report_has_a_row_for_every_method_and_protocol(by_dvc):

@@ -218,7 +218,7 @@ class Dataset:
     def _refuse_labels(self, split: Split) -> None:
         """Refuse labels that are no index of a class, and pixels of another size than is said."""
         highest = len(self.info.classes) - 1 if self.info.classes else np.iinfo(np.int32).max
-        lowest, top = split.labels.min(initial=-1), split.labels.max(initial=-1)
+        lowest, top = split.labels.min(initial=0), split.labels.max(initial=-1)
         if lowest < -1 or top > highest:
             what = f"labels from {lowest} to {top} for {len(self.info.classes)} classes"
             raise UserError(what, where=str(split.path), mend=MEND)

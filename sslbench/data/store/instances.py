@@ -22,6 +22,11 @@ from sslbench.data.store import run_lengths
 if TYPE_CHECKING:
     from sslbench.data.store import Split
 
+# What reading a JSON text of another shape, depth or size raises.
+_DAMAGE = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Instances:
@@ -101,7 +106,7 @@ def _parsed(text: bytes, where: str) -> Instances:
             is_crowd=np.array(content["is_crowd"], bool),
             is_difficult=np.array(content["is_difficult"], bool),
         )
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except _DAMAGE as error:
         mend = "run the prepare stage again"
         raise UserError(f"damaged instances ({error})", where=where, mend=mend) from None
 

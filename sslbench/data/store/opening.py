@@ -42,7 +42,9 @@ def _mapped(path: Path) -> pa.RecordBatch:
     # As a stream, message by message: the footer may point anywhere, and opening a batch by it
     # would unpack a compressed one at once.
     messages = pa.ipc.MessageReader.open_stream(pa.BufferReader(content[_START:]))
-    schema, batch = (messages.read_next_message() for _ in range(2))
+    schema, batch = _next(messages), _next(messages)
+    if schema is None or batch is None:
+        raise pa.ArrowInvalid("no schema with a record batch")
     if (schema.type, batch.type) != ("schema", "record batch"):
         raise pa.ArrowInvalid(f"{schema.type} and {batch.type}, not a schema and a batch")
     if _is_compressed(batch.metadata.to_pybytes()):
@@ -105,7 +107,8 @@ def _is_of_ours(kind: pa.DataType) -> bool:
 
 
 def _refuse_shape(field: pa.Field) -> None:
-    shape = [int(side) for side in field.metadata[b"shape"].split(b",")]
+    text = (field.metadata or {}).get(b"shape", b"")
+    shape = [int(side) for side in text.split(b",")]
     if min(shape) < 1 or math.prod(shape) != field.type.byte_width:
         what = f"column {field.name!r}: shape {shape} of {field.type.byte_width} bytes"
         raise pa.ArrowInvalid(what)

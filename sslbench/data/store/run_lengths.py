@@ -36,10 +36,11 @@ def from_text(counts: str, height: int, width: int) -> np.ndarray:
     Raises:
         ValueError: no run lengths, or not those of an image of this size.
     """
+    refuse_size(1, height, width)
     content = counts.encode("ascii")
     if not _COMPRESSED.fullmatch(content):
         raise ValueError("run lengths are damaged")
-    return _decoded({"size": [height, width], "counts": content}, height, width)
+    return _decoded({"size": [height, width], "counts": content})
 
 
 def from_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
@@ -50,12 +51,13 @@ def from_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
     """
     from pycocotools import mask as coco
 
+    refuse_size(1, height, width)
     if not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("run lengths are not whole numbers")
     if sum(counts) != height * width:
         raise ValueError("run lengths do not fill the image")
     coded = coco.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)
-    return _decoded(coded, height, width)
+    return _decoded(coded)
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> np.ndarray:
@@ -66,18 +68,18 @@ def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) 
     """
     from pycocotools import mask as coco
 
+    refuse_size(1, height, width)
     bound = _FURTHEST * max(height, width)
     for polygon in polygons:
         if not (np.abs(np.asarray(polygon, np.float64)) <= bound).all():
             raise ValueError("a corner lies far outside of the image")
     coded = coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width))
-    return _decoded(coded, height, width)
+    return _decoded(coded)
 
 
-def _decoded(coded: dict[str, Any], height: int, width: int) -> np.ndarray:
+def _decoded(coded: dict[str, Any]) -> np.ndarray:
     from pycocotools import mask as coco
 
-    refuse_size(1, height, width)
     drawn = np.asarray(coco.decode(coded))
     # Where run lengths end too soon, pycocotools leaves the rest of the mask as it finds it.
     if int(coco.area(coded)) != int(drawn.sum()):

@@ -51,7 +51,7 @@ def _refuse_size(info: ModelInfo, weights: Mapping[str, Tensor], path: Path) -> 
         raise UserError(str(error), where=str(path), mend=mend) from None
     named = sum(value.numel() for value in state.values())
     if named > (there := sum(value.numel() for value in weights.values())):
-        what = f"its backbone has {named} weights, and the file beside it {there}"
+        what = f"the weights are not those of model.json's backbone: {there} and not {named}"
         raise UserError(what, where=str(path), mend="run the pretrain stage again")
 
 

@@ -123,7 +123,7 @@ def test_memory_does_not_grow_with_the_images(checkpoint_dir, tmp_path):
         names = [str(row) for row in range(images)]
         write_split(tmp_path / f"{images}.arrow", pixels, np.zeros(images, np.int64), names)
         peaks.append(peak_bytes(lambda count=images: run(count)))
-    assert peaks[2] - peaks[1] < 10 * 2000  # bytes an image; the features have over 300
+    assert peaks[2] - peaks[1] < 20 * 2000  # bytes an image; the features have over 300
 
 
 def test_plain_view_uses_the_pretraining_statistics(checkpoint_dir):

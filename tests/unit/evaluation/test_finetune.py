@@ -1,5 +1,6 @@
 """Fine-tuning on a tiny data set: it learns, it is repeatable, and it chooses without test."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,8 @@ def test_every_epoch_sees_an_image_at_most_once():
 def test_labels_that_cannot_be_used_are_refused(checkpoint_dir, dataset_dir):
     from sslbench.data.store import write_split
 
+    info = json.loads((dataset_dir / "dataset.json").read_text())
+    (dataset_dir / "dataset.json").write_text(json.dumps({**info, "classes": list("abcdef")}))
     val = Dataset.open(dataset_dir).split("val")
     pixels, ids = np.array(val.pixels), val.ids
     write_split(dataset_dir / "val.arrow", pixels, np.full(12, 5), ids)
