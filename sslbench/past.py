@@ -7,9 +7,6 @@ where DVC's cache, or the work tree, still has the record with the recorded hash
 from __future__ import annotations
 
 import configparser
-import io
-import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -119,16 +116,16 @@ def tree(commit: str, root: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def export(commit: str, folder: Path, root: Path = Path()) -> None:
-    """Write the whole tree of a commit into a folder, as `git archive` packs it.
+def export(commit: str, folder: Path, root: Path = Path()) -> Path:
+    """Write the whole tree of a commit into an empty folder; return where the project is in it.
 
     Raises:
         UserError: git cannot read the commit.
     """
-    command = ["git", "-C", str(root), "archive", "--format=tar", commit]
-    packed = subprocess.run(command, capture_output=True, check=False)
-    if packed.returncode:
-        said = packed.stderr.decode(errors="replace").strip().splitlines()
-        raise UserError(f"git cannot pack commit {commit[:12]}: {(said or ['no word'])[-1]}")
-    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    top = git.ask(root, "rev-parse", "--show-toplevel") or str(root.resolve())
+    below = git.ask(root, "rev-parse", "--show-prefix") or ""
+    clone = ("clone", "--quiet", "--shared", "--no-checkout", "--", top, str(folder))
+    checkout = ("checkout", "--quiet", "--detach", commit)
+    if git.ask(root, *clone) is None or git.ask(folder, *checkout) is None:
+        raise UserError(f"git cannot export commit {commit[:12]}", mend="run `git fsck`")
+    return folder / below

@@ -79,8 +79,7 @@ def recompute_at(identifier: str, name: str, tolerance: float, *, install: bool)
     if commit is None:
         raise UserError(f"git knows no commit {name!r}", mend="see `git log -- dvc.lock`")
     with tempfile.TemporaryDirectory(prefix="sslbench-recompute-") as folder:
-        copy = Path(folder)
-        past.export(commit, copy)
+        copy = past.export(commit, Path(folder))
         recorded = _recorded_at(identifier, copy)
         python = _environment.python_for(copy, install=install)
         return _rebuild(identifier, recorded, copy, python, tolerance)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from sslbench.core import seeding
 from sslbench.methods.base import EpochContext, Method, Progress, ViewBatch
 from sslbench.pretraining import checkpoint, health, optimizers
 from sslbench.pretraining.batches import Batches, Pending
+from sslbench.pretraining.device import make_fabric
 from sslbench.pretraining.schedules import cosine_with_warmup
 from sslbench.pretraining.settings import Budget, Recipe
 
@@ -61,9 +61,7 @@ class Loop:
 
     def start(self) -> tuple[int, list[dict[str, Any]]]:
         """Make the optimisers and load a saved state; return (epochs done, their history)."""
-        device = self.batches.device
-        kind, devices = device.type, [device.index or 0] if device.type == "cuda" else 1
-        self.fabric = Fabric(accelerator=kind, devices=devices, precision=self.budget.precision)
+        self.fabric = make_fabric(self.batches.device, self.budget.precision)
         self.optimizers = optimizers.build(self.method, self.recipe.optimizer)
         wrapped = self.fabric.setup(self.method, *self.optimizers.values())
         self.steppers = dict(zip(self.optimizers, wrapped[1:], strict=True))

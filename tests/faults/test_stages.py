@@ -25,10 +25,14 @@ def command(stage, *arguments):
 
 
 def run(folder, root, stage, *arguments, **environment):
+    """Run a stage as on a cluster's login node, where Lightning would speak of srun."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin/srun").touch(mode=0o755)
+    path = f"{folder.resolve() / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         command(stage, *arguments),
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), **environment},
+        env={**os.environ, "PYTHONPATH": str(root), "PATH": path, **environment},
         capture_output=True,
         text=True,
         check=False,
