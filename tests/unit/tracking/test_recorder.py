@@ -3,9 +3,11 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -149,5 +151,21 @@ def test_a_server_that_is_not_there_is_one_line_within_a_minute(folder, monkeypa
     assert time.monotonic() - started < 60
     assert done.returncode == 1
     assert "no MLflow there" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert list((folder / "logs/journal").glob("*.jsonl")), "the journal waits"
+
+
+def test_a_locked_database_is_one_line(folder):
+    store.Store()
+    journal.Journal(START).finish("FINISHED", record=None)
+    with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        done = subprocess.run(
+            [sys.executable, "-m", "sslbench.tracking.recorder"],
+            cwd=folder, env=with_library(), check=False, capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "database is locked" in done.stderr.splitlines()[-1]
+    assert "close whatever else uses the file" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert list((folder / "logs/journal").glob("*.jsonl")), "the journal waits"
