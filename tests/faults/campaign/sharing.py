@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -30,32 +31,38 @@ PUSH, PULL = ("dvc", "push", "-q"), ("dvc", "pull", "-q")
 def lost_remote(bench: Bench, tries: int) -> Iterator[Try]:
     """An SSH server that is killed, with its sessions, in mid-push and then in mid-pull."""
     for _ in range(min(tries, 2)):
-        place, folder = bench.scratch("remote"), bench.copy()
+        place, folder, clone = bench.scratch("remote"), bench.copy(), bench.copy()
+        for name in (*RESULTS, ".dvc/cache"):
+            shutil.rmtree(clone / name)
         cut = _cut(bench, folder, place, PUSH)
-        with ssh_remote(place) as (url, settings, _):
-            add_remote(folder, url, settings)
-            yield bench.mend("the remote lost in mid-push", folder, PUSH, cut)
-            clone = bench.copy()
-            for name in (*RESULTS, ".dvc/cache"):
-                shutil.rmtree(clone / name)
+        with _server(place, folder):
+            pushed = bench.mend("the remote lost in mid-push", folder, PUSH, cut)
         cut = _cut(bench, clone, place, PULL)
-        with ssh_remote(place) as (url, settings, _):
-            add_remote(clone, url, settings)
-            yield bench.mend("the remote lost in mid-pull", clone, PULL, cut)
+        with _server(place, clone):
+            pulled = bench.mend("the remote lost in mid-pull", clone, PULL, cut)
+        yield pushed
+        yield pulled
+
+
+@contextmanager
+def _server(place: Path, folder: Path) -> Iterator[None]:
+    """An SSH server, each time on another port, that a project has as its remote."""
+    shutil.rmtree(place / "keys", ignore_errors=True)
+    with ssh_remote(place) as (url, settings, _):
+        add_remote(folder, url, settings)
+        yield
 
 
 def _cut(bench: Bench, folder: Path, place: Path, command: tuple[str, ...]) -> str:
     """Start a transfer and kill the server at some moment; return which."""
     seconds = bench.random.uniform(1, 4)
-    with ssh_remote(place) as (url, settings, _):
-        add_remote(folder, url, settings)
+    with _server(place, folder):
         process = start(folder, command)
         time.sleep(seconds)
         server = psutil.Process(int((place / "keys/sshd.pid").read_text()))
         for one in (*server.children(recursive=True), server):
             one.kill()
         process.wait(600)
-    shutil.rmtree(place / "keys")
     return f"after {seconds:.1f} s, exit code {process.returncode}"
 
 
