@@ -34,10 +34,10 @@ def lost_remote(bench: Bench, tries: int) -> Iterator[Try]:
         place, folder, clone = bench.scratch("remote"), bench.copy(), bench.copy()
         for name in (*RESULTS, ".dvc/cache"):
             shutil.rmtree(clone / name)
-        cut = _cut(bench, folder, place, PUSH)
+        cut = _cut(bench, folder, place, PUSH, place / "remote")
         with _server(place, folder):
             pushed = bench.mend("the remote lost in mid-push", folder, PUSH, cut)
-        cut = _cut(bench, clone, place, PULL)
+        cut = _cut(bench, clone, place, PULL, clone / ".dvc/cache/files")
         with _server(place, clone):
             pulled = bench.mend("the remote lost in mid-pull", clone, PULL, cut)
         yield pushed
@@ -53,17 +53,20 @@ def _server(place: Path, folder: Path) -> Iterator[None]:
         yield
 
 
-def _cut(bench: Bench, folder: Path, place: Path, command: tuple[str, ...]) -> str:
-    """Start a transfer and kill the server at some moment; return which."""
-    seconds = bench.random.uniform(1, 4)
+def _cut(bench: Bench, folder: Path, place: Path, command: tuple[str, ...], arriving: Path) -> str:
+    """Start a transfer and kill the server once some files have arrived; return how many."""
+    wanted = bench.random.randrange(1, 12)
     with _server(place, folder):
         process = start(folder, command)
-        time.sleep(seconds)
+        while sum(path.is_file() for path in arriving.rglob("*")) < wanted:
+            assert process.poll() is None, (folder / "said.log").read_text()
+            time.sleep(0.005)
         server = psutil.Process(int((place / "keys/sshd.pid").read_text()))
         for one in (*server.children(recursive=True), server):
             one.kill()
         process.wait(600)
-    return f"after {seconds:.1f} s, exit code {process.returncode}"
+    assert process.returncode, "the transfer was over before it was cut"
+    return f"after {wanted} files, exit code {process.returncode}"
 
 
 def one_cache(bench: Bench, tries: int) -> Iterator[Try]:
