@@ -15,16 +15,21 @@ import tempfile
 import time
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from tests.faults.campaign import disks, kills, page, sharing, tracking
 from tests.faults.campaign.project import Bench, Try
 
 FAULTS = {
-    "every_stage": kills.every_stage,
-    "storm": kills.storm,
-    "schedulers": kills.schedulers,
-    "two_runs": sharing.two_runs,
+    "stages_dvc": partial(kills.every_stage, "dvc"),
+    "stages_snakemake": partial(kills.every_stage, "snakemake"),
+    "storm_dvc": partial(kills.storm, "dvc"),
+    "storm_snakemake": partial(kills.storm, "snakemake"),
+    "schedulers_dvc": partial(kills.schedulers, "dvc"),
+    "schedulers_snakemake": partial(kills.schedulers, "snakemake"),
+    "orphan_dvc": partial(sharing.orphan, "dvc"),
+    "orphan_snakemake": partial(sharing.orphan, "snakemake"),
     "full": disks.full,
     "read_only": disks.read_only,
     "flips": disks.flips,

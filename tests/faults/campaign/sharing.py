@@ -18,7 +18,6 @@ from tests.faults.campaign.project import (
     PRETRAIN,
     Bench,
     Try,
-    end_all_in,
     start,
 )  # fmt: skip
 from tests.golden.servers import ssh_remote
@@ -97,18 +96,19 @@ def clock(bench: Bench, tries: int) -> Iterator[Try]:
             yield bench.mend(title, folder, (*MAKE, then))
 
 
-def two_runs(bench: Bench, tries: int) -> Iterator[Try]:
+def orphan(engine: str, bench: Bench, tries: int) -> Iterator[Try]:
     """The engine alone is killed, and the same command is given while the orphan trains on."""
-    for engine, command in ENGINES.items():
+    for _ in range(min(tries, 2)):
         folder = bench.copy(PRETRAIN)
-        process = start(folder, command)
+        process = start(folder, ENGINES[engine])
         while not list((folder / ".scratch/pretrain").rglob("state.safetensors")):
             assert process.poll() is None, (folder / "said.log").read_text()
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        yield bench.mend(f"an orphan of a killed engine trains on, {engine}", folder, command)
-        end_all_in(folder)
+        yield bench.mend(
+            f"an orphan of a killed engine trains on, {engine}", folder, ENGINES[engine]
+        )
 
 
 def has_ssh_server() -> bool:
