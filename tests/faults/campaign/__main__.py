@@ -10,6 +10,7 @@ say so where they are left out.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -64,6 +65,8 @@ def main() -> None:
     parser.add_argument("--go-on", action="store_true", help="keep what --json has, do the rest")
     parser.add_argument("--docs", type=Path, help="write the table into this page")
     arguments = parser.parse_args()
+    # A shell's background jobs ignore Ctrl-C, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found, skipped = _earlier(arguments), []
     done = {name for name, _, _ in found}
     with tempfile.TemporaryDirectory(prefix="sslbench-faults-") as work:
