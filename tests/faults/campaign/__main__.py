@@ -88,11 +88,19 @@ def main() -> None:
     text = page.table(everything) + "\n" + "".join(skipped) + closing
     print(text)
     if arguments.docs:
-        options = [] if arguments.only == list(FAULTS) else ["--only", *arguments.only]
-        options += [f"--tries {arguments.tries}", f"--seed {arguments.seed}"]
-        command = " ".join(["python -m tests.faults.campaign", *options])
-        page.write(arguments.docs, f"`{command}`\n\n{text}")
+        page.write(arguments.docs, _origin(arguments, {name for name, _, _ in found}) + text)
     sys.exit(good != len(everything))
+
+
+def _origin(arguments: argparse.Namespace, done: set[str]) -> str:
+    """Return which calls a table is of, and which faults it lacks."""
+    if arguments.go_on:
+        calls = "several calls of `python -m tests.faults.campaign --json FILE --go-on`"
+    else:
+        words = f"--tries {arguments.tries} --seed {arguments.seed}"
+        calls = f"`python -m tests.faults.campaign {words}`"
+    lacking = ", ".join(name for name in FAULTS if name not in done)
+    return f"From {calls}{'; not in it: ' + lacking if lacking else ''}.\n\n"
 
 
 def _earlier(arguments: argparse.Namespace) -> list[Group]:
