@@ -3,7 +3,7 @@
 Without --hash, in a moment: a dvc.lock or a DVC lock file that was cut short in mid-write is set
 aside, and files from the future, which Snakemake would make again and again, get today's date.
 With --hash: every file of the grid and every object of DVC's cache is read; damaged ones are
-removed, for `dvc repro` or `make snakemake` to bring back. `make mend` does both.
+removed, for `dvc repro` to bring back or make again; `make mend` does both.
 
 examples: sslbench mend
           sslbench mend --hash

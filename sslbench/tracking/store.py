@@ -49,10 +49,11 @@ def reachable() -> Iterator[None]:
         UserError: a server does not answer or refuses us, or the database is locked.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         said = str(error).splitlines()[0][:200]
         mend = "see MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and docs/team-server.md"
         if not os.environ.get("MLFLOW_TRACKING_URI"):

@@ -15,6 +15,7 @@ import yaml
 from sslbench import presets
 from sslbench.core import provenance
 from sslbench.evaluation import protocols
+from sslbench.tracking import recorder, store
 
 SMALL = ["grid.methods=[simclr, rotation]", "grid.targets=[scenes]", "pretrain.batch_size=16"]
 pytestmark = pytest.mark.slow
@@ -212,10 +213,16 @@ def _states(folder):
     return set((folder / ".scratch").rglob("state.safetensors"))
 
 
-def test_a_killed_run_resumes_bit_for_bit(project, root):
+@pytest.fixture(scope="module")
+def whole(project, root):
+    """The outs of an undisturbed run."""
+    done = run(project, root, "pretrain", *pretrain("whole"))
+    assert done.returncode == 0, done.stderr
+    return _outputs(project / "whole")
+
+
+def test_a_killed_run_resumes_bit_for_bit(project, root, whole):
     """kill -9 in mid-training; the same command again gives the bytes of an undisturbed run."""
-    whole = run(project, root, "pretrain", *pretrain("whole"))
-    assert whole.returncode == 0, whole.stderr
     arguments = pretrain("killed")
     before = _states(project)
     process = subprocess.Popen(
@@ -234,25 +241,28 @@ def test_a_killed_run_resumes_bit_for_bit(project, root):
     assert not (project / "killed").exists(), "no half result"
     (state,) = _states(project) - before
     assert run(project, root, "pretrain", *arguments).returncode == 0
-    assert _outputs(project / "killed") == _outputs(project / "whole")
+    assert _outputs(project / "killed") == whole
     assert not state.exists(), "the scratch state is gone once the run is whole"
     record = json.loads((project / "killed.json").read_text())
     assert [row["epoch"] for row in record["history"]] == list(range(6))
 
 
-def test_a_scheduler_that_ends_a_training_gets_one_line_and_leaves_nothing_half_done(project, root):
+def test_a_scheduler_that_ends_a_training_gets_one_line_and_leaves_nothing_half_done(
+    project, root, whole
+):
     """SIGTERM in mid-training; the same command again resumes."""
     arguments = pretrain("ended")
     before = _states(project)
-    process = subprocess.Popen(
-        command("pretrain", *arguments), cwd=project, text=True, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(root), "SSLBENCH_TRACKING": "on"},
-    )  # fmt: skip
-    while not _states(project) - before:
-        assert process.poll() is None, "finished before a state was written"
-        time.sleep(0.01)
-    process.terminate()
-    said = process.communicate(timeout=60)[1]
+    with store.locked(project / recorder.RECORDER_LOCK):  # so that no recorder takes the journal
+        process = subprocess.Popen(
+            command("pretrain", *arguments), cwd=project, text=True, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(root), "SSLBENCH_TRACKING": "on"},
+        )  # fmt: skip
+        while not _states(project) - before:
+            assert process.poll() is None, "finished before a state was written"
+            time.sleep(0.01)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + signal.SIGTERM
     lines = [line for line in said.splitlines() if "srun" not in line and line.strip()]
     assert lines == ["sslbench pretrain: interrupted; run the same command again to go on"]
@@ -263,4 +273,4 @@ def test_a_scheduler_that_ends_a_training_gets_one_line_and_leaves_nothing_half_
     assert (last["event"], last["status"]) == ("finish", "KILLED")
     path.unlink()
     assert run(project, root, "pretrain", *arguments).returncode == 0
-    assert _outputs(project / "ended") == _outputs(project / "whole")
+    assert _outputs(project / "ended") == whole

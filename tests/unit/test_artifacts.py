@@ -1,5 +1,7 @@
 import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +108,25 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, start, values):
     ):
         writer.write("x", start, values)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_and_then_its_name_are_brought_to_the_disk(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def fsync(handle):
+        synced.append(Path(f"/proc/self/fd/{handle}").resolve())
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    artifacts.write_text(tmp_path / "a.txt", "a")
+    assert [path.suffix for path in synced[:-1]] == [artifacts.TEMPORARY]
+    assert synced[-1] == tmp_path
+
+
+def test_leftovers_are_those_of_one_file(tmp_path):
+    names = (".a.txt.12ab.tmp", ".ab.txt.12ab.tmp", "a.txt", ".a.txt.12ab")
+    for name in names:
+        (tmp_path / name).touch()
+    with artifacts.atomic(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+        assert artifacts.leftovers(tmp_path / "a.txt") == sorted([tmp_path / names[0], temporary])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,6 @@ from tests.faults.campaign.project import (
     PRETRAIN,
     Bench,
     Try,
-    end_all_in,
     start,
 )  # fmt: skip
 from tests.golden.servers import ssh_remote
@@ -30,33 +30,42 @@ PUSH, PULL = ("dvc", "push", "-q"), ("dvc", "pull", "-q")
 def lost_remote(bench: Bench, tries: int) -> Iterator[Try]:
     """An SSH server that is killed, with its sessions, in mid-push and then in mid-pull."""
     for _ in range(min(tries, 2)):
-        place, folder = bench.scratch("remote"), bench.copy()
-        cut = _cut(bench, folder, place, PUSH)
-        with ssh_remote(place) as (url, settings, _):
-            add_remote(folder, url, settings)
-            yield bench.mend("the remote lost in mid-push", folder, PUSH, cut)
-            clone = bench.copy()
-            for name in (*RESULTS, ".dvc/cache"):
-                shutil.rmtree(clone / name)
-        cut = _cut(bench, clone, place, PULL)
-        with ssh_remote(place) as (url, settings, _):
-            add_remote(clone, url, settings)
-            yield bench.mend("the remote lost in mid-pull", clone, PULL, cut)
+        place, folder, clone = bench.scratch("remote"), bench.copy(), bench.copy()
+        for name in (*RESULTS, ".dvc/cache"):
+            shutil.rmtree(clone / name)
+        cut = _cut(bench, folder, place, PUSH, place / "remote")
+        with _server(place, folder):
+            pushed = bench.mend("the remote lost in mid-push", folder, PUSH, cut)
+        cut = _cut(bench, clone, place, PULL, clone / ".dvc/cache/files")
+        with _server(place, clone):
+            pulled = bench.mend("the remote lost in mid-pull", clone, PULL, cut)
+        yield pushed
+        yield pulled
 
 
-def _cut(bench: Bench, folder: Path, place: Path, command: tuple[str, ...]) -> str:
-    """Start a transfer and kill the server at some moment; return which."""
-    seconds = bench.random.uniform(1, 4)
+@contextmanager
+def _server(place: Path, folder: Path) -> Iterator[None]:
+    """An SSH server, each time on another port, that a project has as its remote."""
+    shutil.rmtree(place / "keys", ignore_errors=True)
     with ssh_remote(place) as (url, settings, _):
         add_remote(folder, url, settings)
+        yield
+
+
+def _cut(bench: Bench, folder: Path, place: Path, command: tuple[str, ...], arriving: Path) -> str:
+    """Start a transfer and kill the server once some files have arrived; return how many."""
+    wanted = bench.random.randrange(1, 12)
+    with _server(place, folder):
         process = start(folder, command)
-        time.sleep(seconds)
+        while sum(path.is_file() for path in arriving.rglob("*")) < wanted:
+            assert process.poll() is None, (folder / "said.log").read_text()
+            time.sleep(0.005)
         server = psutil.Process(int((place / "keys/sshd.pid").read_text()))
         for one in (*server.children(recursive=True), server):
             one.kill()
         process.wait(600)
-    shutil.rmtree(place / "keys")
-    return f"after {seconds:.1f} s, exit code {process.returncode}"
+    assert process.returncode, "the transfer was over before it was cut"
+    return f"after {wanted} files, exit code {process.returncode}"
 
 
 def one_cache(bench: Bench, tries: int) -> Iterator[Try]:
@@ -87,18 +96,19 @@ def clock(bench: Bench, tries: int) -> Iterator[Try]:
             yield bench.mend(title, folder, (*MAKE, then))
 
 
-def two_runs(bench: Bench, tries: int) -> Iterator[Try]:
+def orphan(engine: str, bench: Bench, tries: int) -> Iterator[Try]:
     """The engine alone is killed, and the same command is given while the orphan trains on."""
-    for engine, command in ENGINES.items():
+    for _ in range(min(tries, 2)):
         folder = bench.copy(PRETRAIN)
-        process = start(folder, command)
+        process = start(folder, ENGINES[engine])
         while not list((folder / ".scratch/pretrain").rglob("state.safetensors")):
             assert process.poll() is None, (folder / "said.log").read_text()
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        yield bench.mend(f"an orphan of a killed engine trains on, {engine}", folder, command)
-        end_all_in(folder)
+        yield bench.mend(
+            f"an orphan of a killed engine trains on, {engine}", folder, ENGINES[engine]
+        )
 
 
 def has_ssh_server() -> bool:

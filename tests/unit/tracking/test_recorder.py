@@ -3,9 +3,11 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -120,28 +122,25 @@ def test_only_one_recorder_works_at_a_time(folder):
         assert m is False
 
 
-def left(folder, *lines):
-    """A journal whose writer is dead, though its process id is another's now: ours."""
-    path = folder / "logs/journal/0.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    start = json.dumps({"event": "start", "time": 1.0, "pid": os.getpid(), **START})
-    path.write_text("\n".join([start, *lines]))
-    return path
+METRICS = '{"event": "metrics", "step": 0, "time": 1.0, "values": {"loss": 2.0}}'
+TORN = ('{"event": "met', "\0" * 64 + "\n", '{"a": 1}{"event": "finish"}\n')
 
 
-@pytest.mark.parametrize(
-    "torn", ['{"event": "met', "\0" * 64 + "\n", '{"a": 1}{"event": "finish"}\n']
-)
-def test_a_torn_journal_of_a_dead_writer_is_replayed_as_far_as_it_goes(folder, torn):
-    path = left(
-        folder, '{"event": "metrics", "step": 0, "time": 1.0, "values": {"loss": 2.0}}', torn
-    )
-    os.utime(path, (2**32, 2**32))  # a clock that was ahead
+def test_torn_journals_of_dead_writers_are_replayed_as_far_as_they_go(folder):
+    """The writers are dead, though their process id is another's now: ours."""
+    (folder / "logs/journal").mkdir()
+    for number, torn in enumerate(TORN):
+        start = {"event": "start", "time": 1.0, "pid": os.getpid(), **START}
+        start["fingerprint"] = str(number) * 64
+        path = folder / f"logs/journal/{number}.jsonl"
+        path.write_text("\n".join([json.dumps(start), METRICS, torn]))
+        os.utime(path, (2**32, 2**32))  # a clock that was ahead
     mirror = store.Store()
-    assert recorder.drain(mirror, until_quiet=False) == 1
-    run = mirror.find(store.FINGERPRINT, "f" * 64)
-    assert run.info.status == "KILLED"
-    assert run.data.metrics["loss"] == 2.0
+    assert recorder.drain(mirror, until_quiet=False) == len(TORN)
+    for number in range(len(TORN)):
+        run = mirror.find(store.FINGERPRINT, str(number) * 64)
+        assert run.info.status == "KILLED"
+        assert run.data.metrics["loss"] == 2.0
 
 
 FILLS_UP = """
@@ -184,5 +183,21 @@ def test_a_server_that_is_not_there_is_one_line_within_a_minute(folder, monkeypa
     assert time.monotonic() - started < 60
     assert done.returncode == 1
     assert "no MLflow there" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert list((folder / "logs/journal").glob("*.jsonl")), "the journal waits"
+
+
+def test_a_locked_database_is_one_line(folder):
+    store.Store()
+    journal.Journal(START).finish("FINISHED", record=None)
+    with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        done = subprocess.run(
+            [sys.executable, "-m", "sslbench.tracking.recorder"],
+            cwd=folder, env=with_library(), check=False, capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "database is locked" in done.stderr.splitlines()[-1]
+    assert "close whatever else uses the file" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert list((folder / "logs/journal").glob("*.jsonl")), "the journal waits"
