@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,12 +31,14 @@ class Pending:
         stream: the batch's random stream.
         views: those that threads are cutting; None where images are small.
         tasks: what to wait for before they are whole.
+        images: small images on their way; None where they live on the device.
     """
 
     index: Tensor
     stream: torch.Generator
-    views: WholeViews | None
-    tasks: list[Future[None]]
+    views: WholeViews | None = None
+    tasks: Sequence[Future[None]] = ()
+    images: Future[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,11 @@ class Batches:
         return [self.start(part, stream) for part in parts]
 
     def start(self, index: Tensor, stream: torch.Generator) -> Pending:
-        """Start on the batch of (batch,) indices; only large images have something to start."""
+        """Start on the batch of (batch,) indices, where its images are not on the device yet."""
         decoder = self.feed.decoder
         if decoder is None:
-            return Pending(index, stream, None, [])
+            images = None if self.feed.is_resident else self.feed.fetch(index)
+            return Pending(index, stream, images=images)
         rows = index.cpu().numpy()
         views = WholeViews(self.method.views, decoder.sizes(rows), self.image_size, stream)
         return Pending(index, stream, views, decoder.start(rows, views.cut))
@@ -119,7 +122,10 @@ class Batches:
         """Return the batch once it is there."""
         index, stream = pending.index.to(self.device), pending.stream
         if pending.views is None:
-            images = self.feed.images(index)
+            if pending.images is None:
+                images = self.feed.images(index)
+            else:
+                images = pending.images.result().to(self.device, non_blocking=True)
             views = make_views(
                 self.method.views, images, self.image_size, self.mean, self.std, stream
             )

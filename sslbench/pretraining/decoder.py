@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
@@ -73,7 +73,7 @@ class Decoder:
                 self._room -= image.nbytes
 
 
-def wait(tasks: list[Future[None]]) -> None:
+def wait(tasks: Sequence[Future[None]]) -> None:
     """Wait for what was started, and raise what a thread raised.
 
     Raises:
