@@ -45,7 +45,8 @@ class Journal:
             self._handle = self._create()
         except OSError as error:
             self._stop(error)
-        self._write({"event": "start", "host": platform.node(), **start})
+        here = {"host": platform.node(), "pid": os.getpid()}
+        self._write({"event": "start", **here, **start})
 
     def _create(self) -> int:
         """Make the file; it gets its name once it is locked, so no reader sees it without."""

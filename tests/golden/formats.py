@@ -49,6 +49,7 @@ def _is_database(path):
 ALLOWED = {
     ".arrow": _is_arrow, ".safetensors": _is_safetensors, ".json": _is_json, ".csv": _is_csv,
     ".html": _is_page, ".svg": _is_drawing, ".md": _is_markdown, ".db": _is_database,
+    ".lock": _is_json,
 }  # fmt: skip
 NAMES = (".gitignore", ".snakemake_timestamp")  # tools' own, of text
 

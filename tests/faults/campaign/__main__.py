@@ -95,7 +95,8 @@ def main() -> None:
 def _origin(arguments: argparse.Namespace, done: set[str]) -> str:
     """Return which calls a table is of, and which faults it lacks."""
     if arguments.go_on:
-        calls = "several calls of `python -m tests.faults.campaign --json FILE --go-on`"
+        words = f"--json FILE --go-on --tries {arguments.tries} --seed {arguments.seed}"
+        calls = f"one or several calls of `python -m tests.faults.campaign {words}`"
     else:
         words = f"--tries {arguments.tries} --seed {arguments.seed}"
         calls = f"`python -m tests.faults.campaign {words}`"

@@ -31,6 +31,7 @@ class Images:
     """A feed of the harness's images, resident."""
 
     decoder = None
+    is_resident = True
 
     def __init__(self):
         self._images = harness.images()
