@@ -26,8 +26,9 @@ def work(context: Run) -> Outcome:
         {"metric": "images", "value": count, "unit": "images", "n": count, "split": split}
         for split, count in info["counts"].items()
     ]
-    names = [f"{split}.arrow" for split in artifacts.SPLITS] + [artifacts.DATASET]
-    return Outcome(counts, outs=[arguments.out / name for name in names])
+    names = [*(f"{split}.arrow" for split in artifacts.SPLITS), artifacts.DATASET]
+    outs = [arguments.out / name for name in names]
+    return Outcome(counts, {"metric": info["metric"]}, outs)
 
 
 if __name__ == "__main__":

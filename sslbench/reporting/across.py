@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sslbench.reporting.collect import CellRecord, Collected
 from sslbench.reporting.inference import AverageRanks, Components, Inference
 from sslbench.reporting.leaderboard import NONE, competes, goodness, show, show_unit
-from sslbench.reporting.records import draws_of, headlines
+from sslbench.reporting.records import drawn, draws_of
 from sslbench.reporting.tables import Number
 
 NO_RANKS = (
@@ -23,7 +23,7 @@ class SpreadRow:
     """Where the spread of one number comes from.
 
     Attributes:
-        metric: the main metric of the protocol.
+        metric: the first that is a mean over draws.
         num_draws: draws of labels or probe seeds behind each seed's value.
     """
 
@@ -91,7 +91,7 @@ def _spread_row(cells: Sequence[CellRecord], inference: Inference) -> SpreadRow 
     components = inference.components(draws) if all(draws) else None
     if components is None:
         return None
-    main = headlines(cells[0].record)[0]
+    main = drawn(cells[0].record)
     return SpreadRow(
         dataset=cells[0].dataset,
         protocol=cells[0].protocol,

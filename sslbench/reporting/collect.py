@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sslbench.core.errors import UserError
 from sslbench.core.pipeline import EVALUATIONS
-from sslbench.reporting.records import EXTRACT, PREPARE, PRETRAIN, columns_of, fault, headlines
+from sslbench.reporting.records import (
+    EXTRACT,
+    PREPARE,
+    PRETRAIN,
+    columns_of,
+    fault,
+    headlines,
+    with_main,
+)
 
 ROOT = "metrics"
 RERUN = "run `dvc repro`, or `make snakemake`"
@@ -59,7 +67,8 @@ class Collected:
 
     Attributes:
         grid: the axes, as in params.yaml.
-        cells: the records of all probes and transfers, in the grid's order.
+        cells: the records of all probes and transfers, in the grid's order; the headline that
+            the data set is reported by comes first.
         pretraining: the records of all pretrainings, in the grid's order.
     """
 
@@ -138,11 +147,15 @@ def collect(
     records = [_read(metrics_dir, cell) for cell in wanted]
     _refuse_stale(wanted, records, fingerprints)
     _refuse_stray(metrics_dir, wanted)
-    made = [
-        _made(cell, record) for cell, record in zip(wanted, records, strict=True) if cell.method
-    ]
+    pairs = list(zip(wanted, records, strict=True))
+    made = [_made(cell, record) for cell, record in pairs if cell.method]
     pretraining = tuple(cell for cell in made if cell.protocol == PRETRAIN)
-    cells = tuple(cell for cell in made if cell.protocol not in (PRETRAIN, EXTRACT))
+    own = {cell.dataset: str(record.get("metric", "")) for cell, record in pairs if not cell.method}
+    cells = tuple(
+        replace(cell, record=with_main(cell.record, own[cell.dataset]))
+        for cell in made
+        if cell.protocol not in (PRETRAIN, EXTRACT)
+    )
     _refuse_unequal_columns(cells)
     return Collected(grid=grid, cells=cells, pretraining=pretraining)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sslbench.reporting.collect import CellRecord, Collected
 from sslbench.reporting.records import headlines, layers
@@ -17,7 +18,7 @@ class LayerRow:
     """One method under one protocol, layer by layer.
 
     Attributes:
-        metric: the metric of all values here.
+        metric: of all values here: the first that was measured layer by layer.
         unit: their unit.
         chosen: the headline's layer for each seed, in the order of seeds.
         value: the headline's mean over seeds.
@@ -61,11 +62,6 @@ class LayerRow:
         """The number whose records hold these values."""
         return f"{self.dataset}/{self.method}/{self.protocol}/{self.metric}"
 
-    @property
-    def floor_id(self) -> str:
-        """The number of the untrained backbone, or one that there is not."""
-        return f"{self.dataset}/{self.floor}/{self.protocol}/{self.metric}"
-
 
 def layer_rows(collected: Collected) -> list[LayerRow]:
     """Return a row for each trained method and protocol that measured single layers."""
@@ -84,9 +80,9 @@ def _rows(methods: Mapping[str, list[CellRecord]]) -> list[LayerRow]:
 
 def _row(cells: Sequence[CellRecord], values: Mapping[str, Mapping[str, float]]) -> LayerRow:
     first = cells[0]
-    main = headlines(first.record)[0]
+    main = _main(first)
     by_layer = values[first.method]
-    chosen = tuple(str(headlines(cell.record)[0].get("layer") or "all") for cell in cells)
+    chosen = tuple(str(_main(cell).get("layer") or "all") for cell in cells)
     floor = _floor(by_layer, values)
     untrained = values.get(floor, {})
     at_same = [untrained[layer] for layer in chosen if layer in untrained]
@@ -97,7 +93,7 @@ def _row(cells: Sequence[CellRecord], values: Mapping[str, Mapping[str, float]])
         metric=str(main["metric"]),
         unit=str(main["unit"]),
         chosen=chosen,
-        value=mean([float(headlines(cell.record)[0]["value"]) for cell in cells]),
+        value=mean([float(_main(cell)["value"]) for cell in cells]),
         peeked=mean([max(_values(cell, main["metric"]).values()) for cell in cells]),
         by_layer=by_layer,
         floor=floor,
@@ -112,9 +108,15 @@ def _floor(by_layer: Mapping[str, float], values: Mapping[str, Mapping[str, floa
     return next((name for name in names if list(values[name]) == list(by_layer)), "")
 
 
+def _main(cell: CellRecord) -> Mapping[str, Any]:
+    """Return the first headline whose metric was also measured layer by layer."""
+    measured = {entry["metric"] for entry in layers(cell.record)}
+    return next(entry for entry in headlines(cell.record) if entry["metric"] in measured)
+
+
 def _by_layer(cells: Sequence[CellRecord]) -> dict[str, float]:
-    """Return the mean over seeds for each layer, for the main metric of the protocol."""
-    metric = headlines(cells[0].record)[0]["metric"]
+    """Return the mean over seeds for each layer, for the metric that layers have."""
+    metric = _main(cells[0])["metric"]
     found: dict[str, list[float]] = {}
     for cell in cells:
         for layer, value in _values(cell, metric).items():

@@ -39,17 +39,22 @@ def show_unit(unit: str) -> str:
 
 
 def show_spread(number: Number) -> str:
+    """Return the spread of a number, as `interval_text` has it."""
+    return interval_text(number.value, number.low, number.high, number.unit)
+
+
+def interval_text(value: float, low: float | None, high: float | None, unit: str) -> str:
     """Return `± half-width`, or `[low, high]` where the interval is not symmetric, or nothing."""
-    if number.low is None or number.high is None:
+    if low is None or high is None:
         return ""
 
-    def text(value: float) -> str:
-        return show(value, number.unit, like=number.value)
+    def text(end: float) -> str:
+        return show(end, unit, like=value)
 
-    left, right = number.value - number.low, number.high - number.value
+    left, right = value - low, high - value
     if abs(left - right) <= 1e-3 * max(abs(left), abs(right)):
         return f"± {text(right)}"
-    return f"[{text(number.low)}, {text(number.high)}]"
+    return f"[{text(low)}, {text(high)}]"
 
 
 def datasets(numbers: Sequence[Number]) -> list[str]:
@@ -112,14 +117,17 @@ def competes(number: Number) -> bool:
 
 def above_floor(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> frozenset[str]:
     """Return the ids of numbers whose interval lies above that of their untrained network."""
-    found = {number.id: number for number in numbers}
-    return frozenset(
-        row.number_id
-        for row in layer_rows
-        if row.number_id in found and row.floor_id in found
-        if found[row.number_id].better == "higher"
-        if (found[row.number_id].low or 0.0) > (found[row.floor_id].high or math.inf)
-    )
+    mains = (number for number in numbers if number.is_main)
+    found = {(number.dataset, number.method, number.protocol): number for number in mains}
+    above = set()
+    for row in layer_rows:
+        number = found.get((row.dataset, row.method, row.protocol))
+        floor = found.get((row.dataset, row.floor, row.protocol))
+        if number is None or floor is None or number.better != "higher":
+            continue
+        if (number.low or 0.0) > (floor.high or math.inf):
+            above.add(number.id)
+    return frozenset(above)
 
 
 def intervals(numbers: Sequence[Number]) -> str:

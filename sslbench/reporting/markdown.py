@@ -25,11 +25,13 @@ from sslbench.reporting.leaderboard import (
     show_unit,
 )
 from sslbench.reporting.tables import Number, is_baseline
+from sslbench.reporting.twins import NOTE, TwinRow
 
 
 def markdown(
     numbers: Sequence[Number],
     layer_rows: Sequence[LayerRow],
+    twin_rows: Sequence[TwinRow],
     health_rows: Sequence[HealthRow],
     across: Across,
 ) -> str:
@@ -41,6 +43,8 @@ def markdown(
         table = _md_table(main, above_floor(main, rows))
         parts += [f"## {_md(dataset)}", "", *table, "", legend(main), ""]
         parts += _md_layers(rows) if rows else []
+        beside = [row for row in twin_rows if row.number.dataset == dataset]
+        parts += _md_twins(beside) if beside else []
     parts += _md_ranks(across)
     parts += _md_spread(across.spread) if across.spread else []
     parts += _md_health(health_rows) if figures_of(health_rows) else []
@@ -98,6 +102,16 @@ def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
         "choosing the layer on test would have given; never use it."
     )
     return [*lines, "", note, ""]
+
+
+def _md_twins(rows: Sequence[TwinRow]) -> list[str]:
+    heads = ["method", "protocol", "metric", "value", "random weights", "gain"]
+    lines = ["### Beside random weights", "", _md_row(heads), _md_rule(len(heads))]
+    for row in rows:
+        number = row.number
+        metric = " ".join(filter(None, (number.metric, show_unit(number.unit))))
+        lines.append(_md_row([_md_method(number.method), number.protocol, metric, *row.shown()]))
+    return [*lines, "", NOTE, ""]
 
 
 def _md_ranks(across: Across) -> list[str]:

@@ -20,13 +20,29 @@ _METRIC = re.compile(r"[a-z0-9_]+")
 
 
 def headlines(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the measurements that are results; the first is the protocol's main one."""
+    """Return the measurements that are results; the first is the main one."""
     return _of_role(record, "headline")
 
 
 def layers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the measurements of single layers."""
     return _of_role(record, "layer")
+
+
+def twins(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the measurements of the same protocol on random weights."""
+    return _of_role(record, "twin")
+
+
+def with_main(record: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+    """Return the record with its headline of a metric first, where it has one.
+
+    A protocol puts its own main metric first; a data set may be reported by another
+    (mean_per_class of Oxford Pets), which its prepare record names.
+    """
+    measured = record["measurements"]
+    own = [entry for entry in headlines(record) if entry["metric"] == metric]
+    return {**record, "measurements": own + [entry for entry in measured if entry not in own]}
 
 
 def _of_role(record: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
@@ -40,8 +56,18 @@ def samples_of(record: Mapping[str, Any], metric: str) -> np.ndarray | None:
 
 
 def draws_of(record: Mapping[str, Any]) -> Sequence[float]:
-    """Return the values whose mean the main headline is, one per draw; empty without draws."""
-    found: Sequence[float] = (headlines(record)[0].get("detail") or {}).get("draws", ())
+    """Return the values whose mean `drawn(record)` is, one per draw; empty without draws."""
+    return _draws(drawn(record))
+
+
+def drawn(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the first headline that is a mean over draws; without any, the main one."""
+    found = headlines(record)
+    return next((entry for entry in found if _draws(entry)), found[0])
+
+
+def _draws(entry: Mapping[str, Any]) -> Sequence[float]:
+    found: Sequence[float] = (entry.get("detail") or {}).get("draws", ())
     return found
 
 
@@ -66,7 +92,9 @@ def fault(protocol: str, record: Mapping[str, Any]) -> str:
         return what
     if protocol == PRETRAIN:
         return _pretraining_fault(record)
-    if protocol in (PREPARE, EXTRACT):
+    if protocol == PREPARE:
+        return "" if _METRIC.fullmatch(str(record.get("metric", "top1"))) else "a strange metric"
+    if protocol == EXTRACT:
         return ""
     return _measured_fault(protocol, record)
 
@@ -93,8 +121,7 @@ def _is_made_by(protocol: str, maker: Any) -> bool:
 
 def _mean_fault(record: Mapping[str, Any]) -> str:
     """Return which of the parts that a value is the mean of do not make it up."""
-    main = headlines(record)[0]
-    draws = draws_of(record)
+    main, draws = drawn(record), draws_of(record)
     if not isinstance(draws, list | tuple) or not all(map(is_finite, draws)):
         return "its draws are not numbers"
     if draws and not _is_mean(draws, main["value"]):

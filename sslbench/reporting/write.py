@@ -17,6 +17,7 @@ from sslbench.reporting.layers import layer_rows
 from sslbench.reporting.markdown import markdown
 from sslbench.reporting.page import page
 from sslbench.reporting.tables import References, numbers
+from sslbench.reporting.twins import twin_rows
 
 NUMBERS = "numbers.csv"
 LEADERBOARD = "leaderboard.md"
@@ -42,6 +43,7 @@ def write_report(
     """
     made = numbers(collected, inference, references)
     rows = layer_rows(collected)
+    beside = twin_rows(collected, made, inference)
     health = health_rows(collected.pretraining)
     spanning = across(collected, made, inference)
     drawn = figures(made, rows, collected.pretraining, spanning)
@@ -51,5 +53,5 @@ def write_report(
         if old.name not in drawn:
             old.unlink()
     artifacts.write_text(out / NUMBERS, csv_text(made))
-    artifacts.write_text(out / LEADERBOARD, markdown(made, rows, health, spanning))
-    artifacts.write_text(out / INDEX, page(collected, made, rows, spanning, provenance))
+    artifacts.write_text(out / LEADERBOARD, markdown(made, rows, beside, health, spanning))
+    artifacts.write_text(out / INDEX, page(collected, made, rows, beside, spanning, provenance))

@@ -84,6 +84,11 @@ class Split:
         return self.column("label")
 
     @property
+    def targets(self) -> np.ndarray | None:
+        """(N, classes) int8, as above, where images have several labels; else None."""
+        return self.column("targets") if "targets" in self.columns else None
+
+    @property
     def ids(self) -> list[str]:
         """Stable names (N)."""
         return self.names(slice(0, len(self)))

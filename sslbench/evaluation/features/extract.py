@@ -136,6 +136,6 @@ def _keyed_rows(
 ) -> dict[str, np.ndarray]:
     """Return what the file holds of adjacent rows, as `feature_file.keyed` names it."""
     part = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
-    targets = split.column("targets")[part] if "targets" in split.columns else None
+    targets = None if split.targets is None else split.targets[part]
     values = {name: layer.cpu().numpy() for name, layer in layers.items()}
     return keyed(split.labels[part], values, id_hashes(split.names(part)), targets)

@@ -5,10 +5,14 @@ Source   Kornblith et al. 2019, https://arxiv.org/abs/1805.08974, appendix A, as
          schedule without warm-up, crops and flips alone, a grid of learning rate x weight decay
          chosen on val, weight decay divided by the learning rate, batch-norm momentum
          max(1 - 10/s, 0.9) for s steps an epoch, refit on train + val, test read once
-Chosen   learning rate and weight decay on val (top1 after the last step), for the twin by itself
+Chosen   learning rate and weight decay on val (top1 after the last step; several labels: 11-point
+         mAP), for the twin by itself
 Twin     the same spec with the seed's random weights, the same steps and the same grid (the
          source gives random weights twice the steps and a grid of their own: ours asks what the
          weights are worth at equal cost)
+Several  where images have several labels, binary cross-entropy summed over classes; an unsaid label
+         is left out (https://github.com/linusericsson/ssl-transfer finetune.py takes the mean over
+         classes, which divides the rate by their number; measured: benchmarks/several_labels.py)
 Differs  steps, batch and grid are small and stand in params.yaml; the new layer starts at zero, so
          that the first step is the same for every backbone; inputs are normalised with the
          pretraining data's mean and std
@@ -19,28 +23,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import nn
 
 from sslbench.data.store import Split
 from sslbench.evaluation.protocols.base import Measurement, Role, best
 from sslbench.evaluation.protocols.parts.finetuning import (
     Params,
     Setting,
+    class_scores,
     predicted_labels,
     train_network,
 )
 from sslbench.evaluation.protocols.parts.images import JoinedImages
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
+from sslbench.evaluation.protocols.parts.several_labels import RULES, map_11point, mean_ap
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune"
 VERSION = 1
 KIND = "transfer"
-LABELS = "one"
+LABELS = "either"
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The setting that did best on val, and its top1 there."""
+    """The setting that did best on val, and its value there (top1, or mAP)."""
 
     setting: Setting
     val: float
@@ -56,7 +63,7 @@ class FinetuneChoice:
 
 
 def choose(subject: Subject, train: Split, val: Split, params: Params) -> FinetuneChoice:
-    """Return the setting with the best top1 on val, for the backbone and for its twin."""
+    """Return the setting with the best value on val, for the backbone and for its twin."""
     return FinetuneChoice(
         _choose_one(subject, True, train, val, params),
         _choose_one(subject, False, train, val, params),
@@ -67,30 +74,49 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Finetu
 def measure(
     choice: FinetuneChoice, subject: Subject, train: Split, val: Split, test: Split
 ) -> list[Measurement]:
-    """Return top1 and mean_per_class on test of the backbone, then of its twin."""
+    """Return top1 and mean_per_class on test of the backbone, then of its twin.
+
+    Where images have several labels: map_11point and map_area.
+    """
     data = JoinedImages([train, val])
     rows = []
     for is_pretrained, chosen in ((True, choice.pretrained), (False, choice.twin)):
         network = train_network(subject, is_pretrained, data, chosen.setting, choice.params)
-        predictions = predicted_labels(network, data, test, subject)
-        rows += _rows(predictions, test, chosen, "headline" if is_pretrained else "twin")
+        role: Role = "headline" if is_pretrained else "twin"
+        if train.targets is None:
+            predictions = predicted_labels(network, data, test, subject)
+            rows += _rows(predictions, test, chosen, role)
+        else:
+            scores = class_scores(network, data, test, subject)
+            rows += _rows_of_several(scores, test, chosen, role)
     return rows
 
 
 def _rows(predictions: np.ndarray, test: Split, chosen: Chosen, role: Role) -> list[Measurement]:
-    detail = {**chosen.setting.__dict__, "val": chosen.val}
     right = predictions == test.labels
-
-    def row(metric: str, value: float) -> Measurement:
-        return Measurement(
-            metric=metric, value=value, unit="fraction", n=len(test), split="test",
-            layer=None, role=role, detail=detail,
-        )  # fmt: skip
-
     return [
-        replace(row("top1", float(right.mean())), per_sample=right),
-        row("mean_per_class", mean_per_class(predictions, test.labels)),
+        replace(_row("top1", float(right.mean()), test, chosen, role), per_sample=right),
+        _row("mean_per_class", mean_per_class(predictions, test.labels), test, chosen, role),
     ]
+
+
+def _rows_of_several(
+    scores: np.ndarray, test: Split, chosen: Chosen, role: Role
+) -> list[Measurement]:
+    rows = []
+    for metric in RULES:
+        value, left_out = mean_ap(metric, scores, test.column("targets"), "test")
+        row = _row(metric, value, test, chosen, role)
+        said = {"classes_left_out": left_out} if left_out else {}
+        rows.append(replace(row, detail={**row.detail, **said}))
+    return rows
+
+
+def _row(metric: str, value: float, test: Split, chosen: Chosen, role: Role) -> Measurement:
+    return Measurement(
+        metric=metric, value=value, unit="fraction", n=len(test), split="test", layer=None,
+        role=role, detail={**chosen.setting.__dict__, "val": chosen.val},
+    )  # fmt: skip
 
 
 def _choose_one(
@@ -100,7 +126,13 @@ def _choose_one(
     values = {}
     for setting in params.grid:
         network = train_network(subject, is_pretrained, data, setting, params)
-        predictions = predicted_labels(network, data, val, subject)
-        values[setting] = top1(predictions, val.labels)
+        values[setting] = value(network, data, val, subject)
     chosen = best(values)
     return Chosen(chosen, values[chosen])
+
+
+def value(network: nn.Sequential, data: JoinedImages, val: Split, subject: Subject) -> float:
+    """Return what val chooses by: top1, or where images have several labels the 11-point mAP."""
+    if val.targets is None:
+        return top1(predicted_labels(network, data, val, subject), val.labels)
+    return map_11point(class_scores(network, data, val, subject), val.targets, "val")

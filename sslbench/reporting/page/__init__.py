@@ -22,6 +22,7 @@ from sslbench.reporting.page.spanning import spanning_section
 from sslbench.reporting.page.training import training_section
 from sslbench.reporting.plot import PALETTE, STYLE
 from sslbench.reporting.tables import Number, is_baseline
+from sslbench.reporting.twins import TwinRow
 
 _HERE = Path(__file__).parent
 
@@ -30,6 +31,7 @@ def page(
     collected: Collected,
     numbers: Sequence[Number],
     rows: Sequence[LayerRow],
+    beside: Sequence[TwinRow],
     across: Across,
     provenance: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -39,6 +41,7 @@ def page(
         collected: what the numbers were made of; its pretraining gives the curves.
         numbers: every number, in the grid's order.
         rows: values of single layers.
+        beside: numbers beside those of random weights.
         across: what spans the columns.
         provenance: for each number's id its cells, see `provenance_section`.
     """
@@ -49,7 +52,7 @@ def page(
         element(
             "main",
             _guide(numbers),
-            *(dataset_section(name, numbers, rows) for name in names),
+            *(dataset_section(name, numbers, rows, beside) for name in names),
             spanning_section(across),
             training_section(collected),
             provenance_section(numbers, rows, provenance),

@@ -28,12 +28,19 @@ from sslbench.reporting.leaderboard import (
 from sslbench.reporting.markup import Markup, anchor, breakable, element, join
 from sslbench.reporting.plot import Panel
 from sslbench.reporting.tables import Number, is_baseline
+from sslbench.reporting.twins import NOTE, TwinRow
 
 
-def dataset_section(name: str, numbers: Sequence[Number], rows: Sequence[LayerRow]) -> Markup:
+def dataset_section(
+    name: str,
+    numbers: Sequence[Number],
+    rows: Sequence[LayerRow],
+    twin_rows: Sequence[TwinRow],
+) -> Markup:
     """Return the section about one dataset."""
     main = main_numbers(numbers, name)
     here = [row for row in rows if row.dataset == name]
+    beside = [row for row in twin_rows if row.number.dataset == name]
     forest = (
         "Each method with its interval, best first. Filled: the best rank group; amber: floor and "
         "ceiling; dashed: what random_init reaches."
@@ -45,6 +52,7 @@ def dataset_section(name: str, numbers: Sequence[Number], rows: Sequence[LayerRo
         figure(forest_panels(numbers, name), "forest", forest),
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),
+        *(_twins(name, beside) if beside else ()),
         class_="part",
         id=anchor(f"dataset/{name}"),
     )
@@ -220,6 +228,36 @@ def _layer_row(row: LayerRow) -> Markup:
         element("td", floor),
         element("td", f"{sign}{show(gain, row.unit)}"),
         *(element("td", show(value, row.unit)) for value in (*row.at_last, row.peeked)),
+    )
+
+
+def _twins(name: str, rows: Sequence[TwinRow]) -> list[Markup]:
+    columns = ("method", "protocol", "metric", "unit", "value", "random weights", "gain")
+    heads = (
+        element("th", column, scope="col", class_="text" if column in columns[1:4] else None)
+        for column in columns
+    )
+    table = element(
+        "table",
+        element("caption", element("span", NOTE)),
+        element("thead", element("tr", *heads)),
+        element("tbody", *map(_twin_row, rows)),
+    )
+    label = f"Beside random weights on {name}"
+    return [element("h3", "Beside random weights"), scrolling(table, label)]
+
+
+def _twin_row(row: TwinRow) -> Markup:
+    number = row.number
+    value, twin, gain = row.shown()
+    texts = (number.protocol, number.metric, show_unit(number.unit))
+    return element(
+        "tr",
+        element("th", breakable(number.method), scope="row"),
+        *(element("td", text, class_="text") for text in texts),
+        element("td", element("a", value, href=f"#{anchor(number.id)}")),
+        element("td", twin),
+        element("td", gain),
     )
 
 

@@ -14,49 +14,22 @@ from sslbench.data.annotated import targets
 from sslbench.data.prepare import prepare
 from sslbench.data.store import Dataset
 from sslbench.data.store.instances import instances_of
+from tests.layouts import CAT, DOG, HARD_DOG, HEIGHT, WIDTH, add_voc, voc_xml
 
 BLOCK = {
     "kind": "voc", "lists": "Main", "train": ["2007/train"], "val": ["2007/val"],
     "test": ["2007/test"], "classes": ["cat", "dog", "emu"], "seed": 0, "limit": None,
     "val_fraction": 0.0, "on_bad_image": "error",
 }  # fmt: skip
-WIDTH, HEIGHT = 30, 20
-# name, xmin, ymin, xmax, ymax, difficult
-CAT = ("cat", 1, 1, 30, 20, 0)
-DOG = ("dog", 3, 5, 10, 12, 0)
-HARD_DOG = ("dog", 3, 5, 10, 12, 1)
-
-
-def xml(objects, width=WIDTH, height=HEIGHT):
-    text = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
-    for name, x0, y0, x1, y1, difficult in objects:
-        edges = f"<xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
-        part = "<part><name>head</name><bndbox><xmin>7</xmin></bndbox></part>"
-        text += f"<object><name>{name}</name><difficult>{difficult}</difficult>"
-        text += f"<bndbox>{edges}</bndbox>{part}</object>"
-    return f'<?xml version="1.0"?><annotation>{text}</annotation>'
-
-
-def add(root, stem, objects, image_set="train", year=2007, lists="Main", seed=None):
-    folder = root / "VOCdevkit" / f"VOC{year}"
-    for name in ("JPEGImages", "Annotations", f"ImageSets/{lists}"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([*stem.encode()] if seed is None else seed)
-    pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "JPEGImages" / f"{stem}.jpg")
-    (folder / "Annotations" / f"{stem}.xml").write_text(xml(objects))
-    with (folder / "ImageSets" / lists / f"{image_set}.txt").open("a") as handle:
-        handle.write(f"{stem}\n")
-    return folder
 
 
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "root"
-    add(root, "000001", [CAT, DOG])
-    add(root, "000002", [("emu", 2, 2, 4, 4, 0)])
-    add(root, "000003", [HARD_DOG, CAT], "val")
-    add(root, "000004", [HARD_DOG, DOG], "test")
+    add_voc(root, "000001", [CAT, DOG])
+    add_voc(root, "000002", [("emu", 2, 2, 4, 4, 0)])
+    add_voc(root, "000003", [HARD_DOG, CAT], "val")
+    add_voc(root, "000004", [HARD_DOG, DOG], "test")
     return root
 
 
@@ -128,7 +101,7 @@ def test_torchvision_finds_the_same_images_and_names(root):
 
 def test_years_join_and_val_is_held_out(root):
     for i in range(6):
-        add(root, f"2012_{i}", [CAT], "trainval", year=2012)
+        add_voc(root, f"2012_{i}", [CAT], "trainval", year=2012)
     change = {"train": ["2007/train", "2012/trainval"], "val": [], "val_fraction": 0.25}
     info, _ = run(root, **change)
     assert info["counts"] == {"train": 6, "val": 2, "test": 1}
@@ -149,7 +122,7 @@ def test_classes_that_a_split_lacks_are_listed(root):
 def masked(tmp_path):
     root = tmp_path / "root"
     for stem, image_set in (("a", "train"), ("b", "val"), ("c", "test")):
-        folder = add(root, stem, [CAT, DOG], image_set, lists="Segmentation")
+        folder = add_voc(root, stem, [CAT, DOG], image_set, lists="Segmentation")
         for name, values in (("Object", (1, 2)), ("Class", (1, 2))):
             numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
             numbers[2:9, 3:20], numbers[4:12, 2:10] = values
@@ -213,11 +186,11 @@ def test_wrong_masks(masked, make, says, name):
         ("<annotation><size>", "not readable XML"),
         ("", "not readable XML"),
         ("<annotation></annotation>", "no <size/width>"),
-        (xml([CAT], width="wide"), "wide"),
-        (xml([CAT], width=31), r"image of 30 x 20 pixels where its annotation says 31 x 20"),
-        (xml([CAT]).replace("<xmax>30</xmax>", ""), "no <bndbox/xmax>"),
-        (xml([CAT]).replace("<xmax>30</xmax>", "<xmax>far</xmax>"), "far"),
-        ('<!DOCTYPE a [<!ENTITY b "c">]>' + xml([CAT])[21:], "DOCTYPE"),
+        (voc_xml([CAT], width="wide"), "wide"),
+        (voc_xml([CAT], width=31), r"image of 30 x 20 pixels where its annotation says 31 x 20"),
+        (voc_xml([CAT]).replace("<xmax>30</xmax>", ""), "no <bndbox/xmax>"),
+        (voc_xml([CAT]).replace("<xmax>30</xmax>", "<xmax>far</xmax>"), "far"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]>' + voc_xml([CAT])[21:], "DOCTYPE"),
     ],
 )
 def test_wrong_annotations_stop_or_are_listed(root, text, says):
@@ -239,7 +212,7 @@ def test_an_encoding_does_not_hide_a_doctype(root):
 
 def test_boxes_are_clipped_and_counted(root):
     objects = [("cat", -9, 1, 30, 25, 0), ("dog", 40, 1, 50, 9, 0), ("emu", 1, 1, 30, 20, 0)]
-    annotation_of(root, "000001").write_text(xml(objects))
+    annotation_of(root, "000001").write_text(voc_xml(objects))
     info, data = run(root)
     train = data.split("train")
     row = train.ids.index("VOC2007/JPEGImages/000001.jpg")

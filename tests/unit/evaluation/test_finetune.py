@@ -128,3 +128,66 @@ def test_labels_that_cannot_be_used_are_refused(checkpoint_dir, dataset_dir):
     write_split(dataset_dir / "val.arrow", pixels, np.full(12, 5), ids)
     with pytest.raises(UserError, match=r"val.arrow: class 5 is not in the train split"):
         run_transfer(finetune, checkpoint_dir, dataset_dir, PARAMS, 0, "cpu")
+
+
+@pytest.fixture
+def several_dir(dataset_dir):
+    """Images that are red, blue, both or neither; of a third class there is never any."""
+    from sslbench.data.store import write_split
+
+    sizes, path = {"train": 48, "val": 24, "test": 32}, dataset_dir / "dataset.json"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps({**info, "classes": ["red", "blue", "no"], "counts": sizes}))
+    rng = np.random.default_rng(8)
+    for split, size in sizes.items():
+        targets = np.stack([np.arange(size) % 2, np.arange(size) // 2 % 2, np.zeros(size)], axis=1)
+        images = rng.integers(0, 150, (size, 16, 16, 3), dtype=np.uint8)
+        images[..., [0, 2]] += (100 * targets[:, None, None, :2]).astype(np.uint8)
+        said = targets.astype(np.int8)
+        said[::12, 0] = -1
+        ids = [f"{split}-{i}" for i in range(size)]
+        file = dataset_dir / f"{split}.arrow"
+        write_split(file, images, np.full(size, -1), ids, targets=said)
+    return dataset_dir
+
+
+def test_several_labels_are_learned_each_by_itself(checkpoint_dir, several_dir):
+    params = replace(PARAMS, steps=60, learning_rate=(1e-6, 0.1))
+    result = run_transfer(finetune, checkpoint_dir, several_dir, params, 0, "cpu")
+    assert [(m.metric, m.role) for m in result.measurements] == [
+        ("map_11point", "headline"), ("map_area", "headline"),
+        ("map_11point", "twin"), ("map_area", "twin"),
+    ]  # fmt: skip
+    first = result.measurements[0]
+    assert first.value >= 0.9
+    assert first.detail["learning_rate"] == 0.1
+    assert first.detail["classes_left_out"] == [2]
+    assert first.per_sample is None
+    assert len(result.test_reads) == 1
+
+
+def test_the_loss_of_several_labels_leaves_out_what_is_unsaid():
+    outputs = torch.tensor([[2.0, -1.0], [0.5, 3.0]])
+    odds = finetuning.loss(outputs, torch.tensor([[1, -1], [0, 1]], dtype=torch.int8))
+    by_hand = [np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5)), np.log1p(np.exp(-3.0))]
+    assert odds.item() == pytest.approx(np.sum(by_hand) / 2)
+    one = finetuning.loss(outputs, torch.tensor([0, 1]))
+    assert one.item() == pytest.approx(np.mean([np.log1p(np.exp(-3.0)), np.log1p(np.exp(-2.5))]))
+
+
+def test_joined_splits_keep_targets_in_place(several_dir):
+    dataset = Dataset.open(several_dir)
+    train, val = dataset.split("train"), dataset.split("val")
+    data = JoinedImages([train, val], np.array([60, 1]))
+    assert data.classes.tolist() == [0, 1, 2]
+    assert data.labels.tolist() == [val.targets[12].tolist(), train.targets[1].tolist()]
+
+
+def test_a_split_without_targets_is_refused(checkpoint_dir, several_dir):
+    from sslbench.data.store import write_split
+
+    val = Dataset.open(several_dir).split("val")
+    pixels, ids = np.array(val.pixels), val.ids
+    write_split(several_dir / "val.arrow", pixels, np.zeros(len(ids), np.int64), ids)
+    with pytest.raises(UserError, match=r"val.arrow: .*targets"):
+        run_transfer(finetune, checkpoint_dir, several_dir, PARAMS, 0, "cpu")

@@ -8,11 +8,17 @@ from itertools import product
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sslbench.data.store import Split
-from sslbench.evaluation.protocols.parts.images import JoinedImages, augmented_batches, predict
+from sslbench.evaluation.protocols.parts.images import (
+    JoinedImages,
+    augmented_batches,
+    outputs,
+    predict,
+)
+from sslbench.evaluation.protocols.parts.several_labels import learnable
 from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.policy import PLAIN, Crop, View
 
@@ -85,9 +91,26 @@ def train_network(
         cosine = 0.5 * (1 + math.cos(math.pi * step / params.steps))
         optimizer.param_groups[0]["lr"] = setting.learning_rate * cosine
         optimizer.zero_grad()
-        functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+        loss(network(images), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return network
+
+
+def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of outputs (batch, classes), its mean over images.
+
+    Args:
+        outputs: of the network.
+        labels: class indices (batch,), or targets (batch, classes): each class is then a question
+            of its own, 1 or 0, whose losses are summed; what is unsaid (-1) is left out.
+    """
+    if labels.ndim == 1:
+        return functional.cross_entropy(outputs, labels)
+    known = labels >= 0
+    questions = functional.binary_cross_entropy_with_logits(
+        outputs[known], labels[known].float(), reduction="sum"
+    )
+    return questions / len(labels)
 
 
 def _network(subject: Subject, is_pretrained: bool, num_classes: int) -> nn.Sequential:
@@ -111,3 +134,15 @@ def predicted_labels(
     """Return the labels (num_samples,) that a network, left in eval mode, gives to a split."""
     labels: np.ndarray = data.classes[predict(network.eval(), split, subject)]
     return labels
+
+
+def class_scores(
+    network: nn.Sequential, data: JoinedImages, split: Split, subject: Subject
+) -> np.ndarray:
+    """Return (num_samples, num_classes): outputs for a split of a network, left in eval mode.
+
+    A class that is always or never there in what it was trained on is NaN: it was not learned.
+    """
+    found = outputs(network.eval(), split, subject)
+    found[:, np.setdiff1d(data.classes, learnable(data.labels))] = np.nan
+    return found

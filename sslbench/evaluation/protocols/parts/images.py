@@ -22,8 +22,10 @@ class JoinedImages:
     """Splits joined end to end, with labels as indices of the train split's classes.
 
     Attributes:
-        classes: the labels that occur in the first split, ascending.
-        labels: (num_images,) indices into `classes`.
+        classes: the labels that occur in the first split, ascending; where images have several
+            labels, every class that their targets speak of.
+        labels: (num_images,) indices into `classes`, or where images have several labels their
+            targets (num_images, num_classes) int8: 1 there, 0 not, -1 unsaid.
     """
 
     def __init__(self, splits: Sequence[Split], rows: np.ndarray | None = None) -> None:
@@ -33,10 +35,13 @@ class JoinedImages:
             splits: the first one is train, whose labels make the classes.
             rows: (num_images,) the rows of the joined splits that are kept; None keeps all.
         """
-        labels = np.concatenate([split.labels for split in splits])
+        several = splits[0].targets is not None
+        labels = np.concatenate([s.column("targets") if several else s.labels for s in splits])
         self._kept = np.arange(len(labels)) if rows is None else rows
-        self.classes = np.unique(splits[0].labels)
-        self.labels = np.searchsorted(self.classes, labels[self._kept])
+        self.labels = labels[self._kept]
+        self.classes = np.arange(labels.shape[1]) if several else np.unique(splits[0].labels)
+        if not several:
+            self.labels = np.searchsorted(self.classes, self.labels)
         self._splits = splits
         self._starts = np.cumsum([0, *(len(split) for split in splits)])
 
@@ -58,7 +63,7 @@ class JoinedImages:
 def augmented_batches(
     subject: Subject, data: JoinedImages, view: View, batch_size: int, steps: int, stream: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented images (batch, channel, size, size) and class indices (batch,).
+    """Yield augmented images (batch, channel, size, size) and their rows of `data.labels`.
 
     Args:
         subject: its seed decides order and views, its device where they are made.
@@ -78,17 +83,22 @@ def augmented_batches(
         yield made, torch.from_numpy(data.labels[rows]).to(device)
 
 
-@torch.no_grad()
 def predict(network: Callable[[Tensor], Tensor], split: Split, subject: Subject) -> np.ndarray:
-    """Return the highest output (num_samples, ...) for a split's plain views.
+    """Return the class of the highest output (num_samples, ...) for a split's plain views.
 
     Args:
         network: images -> outputs (batch, classes, ...); in eval mode where it has modes.
         split: the images.
         subject: whose input size and normalisation they take.
     """
+    return outputs(lambda images: network(images).argmax(dim=1), split, subject)
+
+
+@torch.no_grad()
+def outputs(network: Callable[[Tensor], Tensor], split: Split, subject: Subject) -> np.ndarray:
+    """Return a network's outputs (num_samples, ...) for a split's plain views; as `predict`."""
     found = []
     for rows in np.array_split(np.arange(len(split)), math.ceil(len(split) / 256)):
         images = plain_view(split.decode(rows, subject.info.size), subject.info, subject.device)
-        found.append(network(images).argmax(dim=1).cpu().numpy())
+        found.append(network(images).cpu().numpy())
     return np.concatenate(found)

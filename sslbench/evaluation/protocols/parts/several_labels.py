@@ -1,4 +1,4 @@
-"""What probes share on images that may have several labels: targets, and mAP rows; numpy only."""
+"""What protocols share on images that may have several labels: targets and mAP; numpy only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sslbench.evaluation.protocols.parts.average_precision import (
     mean_over_classes,
 )
 
-_RULES = {"map_11point": eleven_point, "map_area": area}
+RULES = {"map_11point": eleven_point, "map_area": area}
 
 
 def targets_of(features: Features, train: Features) -> np.ndarray:
@@ -51,7 +51,7 @@ def map_11point(scores: np.ndarray, targets: np.ndarray, split: str) -> float:
     Raises:
         UserError: no class was learned and has positives in this split.
     """
-    return _mean("map_11point", scores, targets, split)[0]
+    return mean_ap("map_11point", scores, targets, split)[0]
 
 
 def map_rows(
@@ -74,20 +74,25 @@ def map_rows(
     """
 
     def row(metric: str, chosen: LayerChoice, role: Any) -> Measurement:
-        value, left_out = _mean(metric, scores[chosen.layer], targets, "test")
+        value, left_out = mean_ap(metric, scores[chosen.layer], targets, "test")
         said = {"classes_left_out": left_out} if left_out else {}
         detail = {**notes.get(chosen.layer, {}), **said}
         return layer_row(metric, value, chosen, role, len(targets), detail)
 
-    rows = [row(metric, choice.headline, "headline") for metric in _RULES]
+    rows = [row(metric, choice.headline, "headline") for metric in RULES]
     return rows + [row("map_11point", chosen, "layer") for chosen in choice.layers]
 
 
-def _mean(
+def mean_ap(
     metric: str, scores: np.ndarray, targets: np.ndarray, split: str
 ) -> tuple[float, list[int]]:
+    """Return one of RULES over classes, and the classes left out; as `mean_over_classes`.
+
+    Raises:
+        UserError: no class was learned and has positives in this split.
+    """
     try:
-        return mean_over_classes(_RULES[metric], scores, targets)
+        return mean_over_classes(RULES[metric], scores, targets)
     except ValueError as error:
         mend = "give each split images with and without each class"
         raise UserError(str(error), where=f"the {split} split", mend=mend) from error

@@ -74,8 +74,7 @@ def run_transfer(
     subject = Subject(checkpoint_dir, load_backbone(checkpoint_dir)[1], seed, device)
     dataset = Dataset.open(dataset_dir)
     train = dataset.split("train")
-    targets = train.column("targets") if "targets" in train.columns else None
-    check_train(protocol, train.labels, targets, train.path)
+    check_train(protocol, train.labels, train.targets, train.path)
     val = _open(protocol, dataset, "val", train)
     sealed = Sealed(
         lambda: _open(protocol, dataset, "test", train), split_path(dataset_dir, "test")
