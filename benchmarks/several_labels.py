@@ -52,9 +52,10 @@ def main() -> None:
         info = load_backbone(arguments.checkpoint)[1]
         subject = Subject(arguments.checkpoint, info, 0, "cpu")
         data = JoinedImages([train])
+        summed = finetuning.loss
         losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            "sum": finetuning.loss,
-            "mean": lambda outputs, labels: finetuning.loss(outputs, labels) / outputs.shape[1],
+            "sum": summed,
+            "mean": lambda outputs, labels: summed(outputs, labels) / outputs.shape[1],
         }
         for name, loss in losses.items():
             finetuning.loss = loss
