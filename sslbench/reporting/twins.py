@@ -49,9 +49,12 @@ class TwinRow:
 def twin_rows(
     collected: Collected, numbers: Sequence[Number], inference: Inference
 ) -> list[TwinRow]:
-    """Return a row for each number whose cells measured a twin, in the order of the numbers."""
+    """Return a row for each number whose cells measured a twin: methods beneath each other."""
     found = _twins(collected)
-    return [_row(number, found[number.id], inference) for number in numbers if number.id in found]
+    beside = [number for number in numbers if number.id in found]
+    columns = list(dict.fromkeys((n.dataset, n.protocol, n.metric) for n in beside))
+    beside.sort(key=lambda n: columns.index((n.dataset, n.protocol, n.metric)))
+    return [_row(number, found[number.id], inference) for number in beside]
 
 
 def _twins(collected: Collected) -> dict[str, list[float]]:

@@ -26,6 +26,7 @@ def test_a_number_stands_beside_its_twin_with_an_interval_of_paired_gains(
     assert {row.number.protocol for row in rows} == {"finetune"}
     assert {row.number.metric for row in rows} == {"top1"}
     assert len(rows) == 2 * 6
+    assert [row.number.dataset for row in rows] == ["scenes"] * 6 + ["digits"] * 6
     row = next(r for r in rows if r.number.id == "scenes/simclr/finetune/top1")
     gains = [value - twin for value, twin in zip(row.number.values, (0.3, 0.31, 0.32), strict=True)]
     low, high, _ = inference.interval(gains, None)
