@@ -79,6 +79,7 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = record["per_sample"]
     return {
         "measures": [str(entry["metric"]) for entry in headlines(record)],
+        "has twins of": [str(entry["metric"]) for entry in twins(record)],
         "gives": [f"{entry['unit']}, better {entry['better']}" for entry in headlines(record)],
         "comes from": f"{record['protocol']['name']} v{record['protocol']['version']}",
         "keeps": f"{kept['n']} results of {kept['metric']}" if kept else "no results of samples",
@@ -107,6 +108,12 @@ def _measured_fault(protocol: str, record: Mapping[str, Any]) -> str:
     names = [str(entry["metric"]) for entry in headlines(record)]
     if not names or len(set(names)) < len(names):
         return "no headline measurement, or two of one metric"
+    beside = [str(entry["metric"]) for entry in twins(record)]
+    if len(set(beside)) < len(beside):
+        return "two twins of one metric"
+    single = {str(entry["metric"]) for entry in layers(record)}
+    if single and not single & set(names):
+        return "its layers were measured by no metric that it reports"
     if not all(map(_METRIC.fullmatch, names)):
         return "the name of a metric is not of a-z, 0-9 and _"
     if not _is_made_by(protocol, record.get("protocol")):

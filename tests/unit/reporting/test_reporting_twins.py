@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,4 +72,25 @@ def test_a_data_set_is_reported_by_its_own_metric(make_project: Any, inference: 
 def test_a_strange_metric_of_a_data_set_is_refused(project: Project) -> None:
     project.edit("metrics/digits/prepare.json", metric="<b>")
     with pytest.raises(UserError, match=r"metrics/digits/prepare.json: .*metric"):
+        project.collect()
+
+
+def test_twins_that_do_not_pair_with_their_numbers_are_refused(project: Project) -> None:
+    path = "metrics/digits/finetune/simclr/seed1.json"
+    measured = json.loads((project.root / path).read_text())["measurements"]
+    project.edit(path, measurements=[*measured, measured[-1]])
+    with pytest.raises(UserError, match=r"seed1.json: .*two twins of one metric"):
+        project.collect()
+    project.edit(path, measurements=measured[:-1])
+    with pytest.raises(UserError, match=r"has twins of \[\], but .*seed0.json has twins of"):
+        project.collect()
+
+
+def test_layers_of_another_metric_are_refused(project: Project) -> None:
+    path = "metrics/digits/linear/simclr/seed1.json"
+    measured = json.loads((project.root / path).read_text())["measurements"]
+    for entry in measured:
+        entry["metric"] = "auc" if entry["role"] == "layer" else entry["metric"]
+    project.edit(path, measurements=measured)
+    with pytest.raises(UserError, match=r"seed1.json: .*no metric that it reports"):
         project.collect()
