@@ -13,6 +13,7 @@ import pytest
 from sslbench.core.errors import UserError
 from sslbench.data.store import Split, run_lengths, write_split
 from sslbench.data.store.instances import instances_of
+from tests import layouts
 from tests.faults.test_bad_images import bomb, noise
 from tests.faults.test_hostile_images import png
 from tests.unit.data import test_data_coco as coco
@@ -133,7 +134,7 @@ def test_a_coco_file_that_is_deep_or_a_pipe(coco_root):
 def voc_root(tmp_path):
     root = tmp_path / "root"
     for stem, image_set in (("1", "train"), ("2", "train"), ("3", "val"), ("4", "test")):
-        voc.add(root, stem, [voc.CAT], image_set)
+        layouts.add_voc(root, stem, [layouts.CAT], image_set)
     return root
 
 
@@ -143,10 +144,10 @@ XML = {
     "entities": (BOMB, "DOCTYPE"),
     "file": (EXTERNAL, "DOCTYPE"),
     "utf-16": (BOMB.encode("utf-16"), "XML"),
-    "huge size": (voc.xml([voc.CAT], 10**12, 10**12), "pixels"),
-    "long size": (voc.xml([voc.CAT], "9" * 5000), "Exceeds"),
-    "no size": (voc.xml([voc.CAT], -1), "pixels"),
-    "not a number": (voc.xml([("cat", "x", 1, 2, 2, 0)]), "could not convert"),
+    "huge size": (layouts.voc_xml([layouts.CAT], 10**12, 10**12), "pixels"),
+    "long size": (layouts.voc_xml([layouts.CAT], "9" * 5000), "Exceeds"),
+    "no size": (layouts.voc_xml([layouts.CAT], -1), "pixels"),
+    "not a number": (layouts.voc_xml([("cat", "x", 1, 2, 2, 0)]), "could not convert"),
     "deep": ("<a>" * 50_000, "XML"),
     "large": ("<a>" + " " * 2**24 + "</a>", "more than"),
 }
@@ -163,7 +164,7 @@ def test_hostile_xml_is_one_line(voc_root, kind):
 
 
 def test_a_box_without_numbers_is_dropped(voc_root):
-    text = voc.xml([("cat", "nan", "inf", "-inf", "1e400", 0), voc.CAT])
+    text = layouts.voc_xml([("cat", "nan", "inf", "-inf", "1e400", 0), layouts.CAT])
     voc.annotation_of(voc_root, "1").write_text(text)
     info, _ = voc.run(voc_root)
     assert any("1 of 3 objects dropped" in row["reason"] for row in info["skipped"])
@@ -187,9 +188,9 @@ def test_masks_of_a_thousand_objects_in_a_large_image_are_not_made(voc_root):
     for name in ("SegmentationObject", "SegmentationClass"):
         (folder / name).mkdir()
         for stem in "1234":
-            (folder / name / f"{stem}.png").write_bytes(png(voc.WIDTH, voc.HEIGHT))
+            (folder / name / f"{stem}.png").write_bytes(png(layouts.WIDTH, layouts.HEIGHT))
     (folder / "SegmentationObject/1.png").write_bytes(png(4000, 4000))
-    voc.annotation_of(voc_root, "1").write_text(voc.xml([voc.CAT] * 250, 4000, 4000))
+    voc.annotation_of(voc_root, "1").write_text(layouts.voc_xml([layouts.CAT] * 250, 4000, 4000))
     with pytest.raises(UserError, match="masks of 250 objects in 4000 x 4000 pixels"):
         voc.run(voc_root, lists="Segmentation")
 

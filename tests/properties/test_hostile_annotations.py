@@ -12,8 +12,8 @@ from sslbench.core.errors import UserError
 from sslbench.data import coco, voc
 from sslbench.data.annotated import BadAnnotationError
 from sslbench.data.store import instances, run_lengths
+from tests import layouts
 from tests.properties.hostile import ANYTHING, check_line, damaged, mutated
-from tests.unit.data import test_data_voc
 
 HEIGHT, WIDTH = 16, 24
 SIDES = st.integers(-2, 40)
@@ -105,7 +105,7 @@ def test_a_damaged_coco_file(tmp_path_factory, content):
     read_coco(tmp_path_factory.mktemp("coco"), content)
 
 
-XML = test_data_voc.xml([test_data_voc.CAT, test_data_voc.DOG])
+XML = layouts.voc_xml([layouts.CAT, layouts.DOG])
 WORDS = st.sampled_from(["nan", "inf", "-1", "1e999", "9" * 5000, "", " 3 ", "<a/>", "&a;", "0"])
 
 
