@@ -69,7 +69,7 @@ def drawn(num_samples: int, num_classes: int, stream: str) -> tuple[np.ndarray, 
 
 def knn(arguments: argparse.Namespace, num_classes: int) -> rounds.Record:
     """Return queries per second of our kNN and of lightly's, by the same k and temperature."""
-    from sslbench.evaluation.protocols import knn as ours
+    from sslbench.evaluation.protocols.parts import neighbours as ours
 
     bank, labels = drawn(arguments.bank, num_classes, "bank")
     queries, truth = drawn(arguments.queries, num_classes, "queries")

@@ -82,12 +82,12 @@ def compare(method: str, arguments: argparse.Namespace) -> list[dict]:
 
 def top1(network: Any, arguments: argparse.Namespace) -> float:
     """Return the share of test images on which the train images vote for the right class."""
-    from sslbench.evaluation.protocols import knn
+    from sslbench.evaluation.protocols.parts import neighbours
 
     bank, labels = _features(network, arguments.data / "train", arguments.images)
     queries, truth = _features(network, arguments.data / "test", arguments.queries)
     setting = (K, TEMPERATURE)
-    return float((knn.predict(queries, bank, labels, [setting])[setting] == truth).mean())
+    return float((neighbours.predict(queries, bank, labels, [setting])[setting] == truth).mean())
 
 
 def _features(network: Any, folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
