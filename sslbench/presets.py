@@ -26,6 +26,7 @@ HEADER = """\
 # experiment of your own. Both engines read this file and nothing else; each stage depends only on
 # the keys that dvc.yaml names for it.
 """
+BY_EPOCH = "knn_by_epoch"  # the protocol that reads what pretrain.keep_every_epochs keeps
 _INCLUDED = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*")
 # Section -> the axes of the grid that say which of its blocks are kept.
 PRUNED = {
@@ -50,6 +51,7 @@ def compose(preset: str, changes: Sequence[str] = (), conf: Path = CONF) -> str:
     """
     merged = _merged(preset, changes, conf)
     _complete_grid(merged)
+    _refuse_forgotten_epochs(merged)
     _prune(merged)
     ordered = CommentedMap()
     for key in [*(k for k in ORDER if k in merged), *(k for k in merged if k not in ORDER)]:
@@ -218,6 +220,15 @@ def _refuse_shape(merged: CommentedMap) -> None:
     for section in ("recipes", *PRUNED):
         if not isinstance(merged.get(section, {}), dict):
             raise UserError("is no mapping", where=section, mend="see params.yaml")
+
+
+def _refuse_forgotten_epochs(merged: CommentedMap) -> None:
+    """Say so now: the cells that follow training would only find out once it is over."""
+    pretrain = merged.get("pretrain")
+    keeps = isinstance(pretrain, dict) and pretrain.get("keep_every_epochs") is not None
+    if BY_EPOCH in merged["grid"]["transfers"] and not keeps:
+        mend = "--set pretrain.keep_every_epochs=1"
+        raise UserError(f"{BY_EPOCH} needs earlier epochs", where="grid.transfers", mend=mend)
 
 
 def _predecessors(merged: CommentedMap) -> dict[str, str]:

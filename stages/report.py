@@ -73,9 +73,11 @@ def _inference(confidence: float) -> Inference:
     alpha = 1 - confidence
 
     def interval(
-        values: Sequence[float], samples: np.ndarray | None
+        values: Sequence[float],
+        samples: np.ndarray | None,
+        standard_error: float | None = None,
     ) -> tuple[float | None, float | None, str]:
-        found = interval_of(values, samples, confidence)
+        found = interval_of(values, samples, confidence, standard_error)
         if found is None:
             return None, None, "none"
         return found.low, found.high, f"{100 * confidence:g} % {found.kind} over {found.over}"

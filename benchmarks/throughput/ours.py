@@ -76,6 +76,7 @@ def make_loop(
         precision=PRECISIONS[precision],
         accumulate=1,
         checkpoint_every_epochs=_EPOCHS,
+        keep_every_epochs=None,
     )
     optimizer = OptimizerSettings(
         name="adamw",

@@ -129,22 +129,37 @@ def write_tensors(
     write_bytes(path, save(flat, metadata))
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the torch tensors of a safetensors file.
+def read_tensors(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Return the torch tensors of a safetensors file whose names begin so, by the rest of the name.
 
     Raises:
         UserError: the file is absent or damaged.
     """
     from safetensors import safe_open
-    from safetensors.torch import load
 
     def loaded(file: Path) -> dict[str, torch.Tensor]:
-        with safe_open(file, framework="numpy") as opened:
+        with safe_open(file, framework="pt") as opened:
             _refuse_types(opened, _TENSOR_TYPES)
-        found: dict[str, torch.Tensor] = load(file.read_bytes())
-        return found
+            names = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118
+            # Copies: what is read must not change, or go, with the file.
+            return {name[len(prefix) :]: opened.get_tensor(name).clone() for name in names}
 
     return _read_safetensors(path, loaded)  # type: ignore[no-any-return]
+
+
+def read_names(path: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the tensors of a safetensors file, and its metadata.
+
+    Raises:
+        UserError: the file is absent or damaged.
+    """
+    from safetensors import safe_open
+
+    def looked_at(file: Path) -> tuple[list[str], dict[str, str]]:
+        with safe_open(file, framework="numpy") as opened:
+            return list(opened.keys()), dict(opened.metadata() or {})
+
+    return _read_safetensors(path, looked_at)  # type: ignore[no-any-return]
 
 
 class ArrayWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from sslbench import backbones, methods
+from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import artifacts, params, seeding
 from sslbench.core.errors import UserError
@@ -21,6 +23,7 @@ from sslbench.pretraining import batch_norm, label_subset, predecessor
 from sslbench.pretraining.batches import Batches
 from sslbench.pretraining.feed import Feed
 from sslbench.pretraining.settings import Budget, Recipe
+from sslbench.pretraining.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ def pretrain(
     method = _create(request, recipe, budget, dataset.info, split)
     # Filters decide the layout of a convolution's output; docs/decisions/0008 has the measurements.
     method = method.to(device).to(memory_format=torch.channels_last)
+    trajectory = Trajectory(request.scratch, budget.keep_every_epochs, budget.epochs)
     history: list[dict[str, Any]] = []
     if method.trains:
-        history = _train(request, method, budget, recipe, dataset.info, split, report)
+        batches = _batches(request, method, budget, dataset.info, split)
+        history = _train(request, batches, budget, recipe, split, trajectory, report)
     elif method.views:
-        _look(request, method, budget, dataset.info, split)
+        _look(_batches(request, method, budget, dataset.info, split))
     written = _write(request, method, recipe, budget, dataset.info, history)
+    written.append(trajectory.write(request.out, is_trained=method.trains))
     shutil.rmtree(request.scratch, ignore_errors=True)
     return history, written
 
@@ -104,38 +110,47 @@ def _create(
 
 def _train(
     request: Request,
-    method: Method,
+    batches: Batches,
     budget: Budget,
     recipe: Recipe,
-    info: DatasetInfo,
     split: Split,
+    trajectory: Trajectory,
     report: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
     # Imported here: methods that do not train need not pay for Fabric (5 s).
     from sslbench.pretraining.loop import Loop
 
-    batches = _batches(request, method, budget, info, split)
     if not batches.per_epoch:
         raise UserError(
             f"{len(split)} train images do not fill a batch of {budget.batch_size}",
             where="pretrain.batch_size",
             mend="lower it, or use more images",
         )
-    loop = Loop(request.name, method, batches, budget, recipe, request.scratch, report)
+    method = batches.method
+
+    def finish(backbone: Backbone) -> Backbone:
+        if method.reestimates_batch_norms:
+            images = batch_norm.whole_images(split, budget.image_size, batches.mean, batches.std)
+            batch_norm.reestimate(backbone, images)
+        return backbone
+
+    def epoch_ended(row: dict[str, Any]) -> None:
+        if (epoch := row["epoch"] + 1) in trajectory.kept:
+            # A copy, so that training goes on as if nobody had looked.
+            trajectory.keep(epoch, finish(copy.deepcopy(method.evaluation_backbone)))
+        report(row)
+
+    loop = Loop(request.name, method, batches, budget, recipe, request.scratch, epoch_ended)
     history = loop.run()
-    if method.reestimates_batch_norms:
-        images = batch_norm.whole_images(split, budget.image_size, batches.mean, batches.std)
-        batch_norm.reestimate(method.evaluation_backbone, images)
+    finish(method.evaluation_backbone)
     return history
 
 
-def _look(
-    request: Request, method: Method, budget: Budget, info: DatasetInfo, split: Split
-) -> None:
+def _look(batches: Batches) -> None:
     """Run the hook of the first epoch of a method that looks at images but never steps."""
-    batches = _batches(request, method, budget, info, split)
     first = Progress(step=0, total_steps=1, steps_per_epoch=1)
-    method.on_epoch_start(EpochContext(first, batches.extract, batches.stream("epoch/0")))
+    context = EpochContext(first, batches.extract, batches.stream("epoch/0"))
+    batches.method.on_epoch_start(context)
 
 
 def _batches(

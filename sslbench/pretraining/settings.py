@@ -18,6 +18,8 @@ class Budget:
         accumulate: backward passes per optimiser step; each sees batch_size / accumulate images,
             so in-batch negatives shrink with it.
         checkpoint_every_epochs: how often a resumable state is written to the scratch folder.
+        keep_every_epochs: how often the backbone is kept in the checkpoint's trajectory, for
+            protocols that follow training; null for never.
     """
 
     epochs: int
@@ -26,12 +28,15 @@ class Budget:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     accumulate: int
     checkpoint_every_epochs: int
+    keep_every_epochs: int | None
 
     def __post_init__(self) -> None:
         """Refuse budgets that could not run."""
         for name in ("epochs", "batch_size", "image_size", "accumulate", "checkpoint_every_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.keep_every_epochs is not None and self.keep_every_epochs < 1:
+            raise ValueError("keep_every_epochs must be at least 1, or null")
         if self.batch_size % self.accumulate:
             raise ValueError("accumulate must divide batch_size")
 

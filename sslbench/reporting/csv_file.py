@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sslbench.core.errors import UserError
 from sslbench.reporting.tables import Number
+from sslbench.reporting.twins import TwinRow
 
 COLUMNS = (
     "id",
@@ -29,19 +30,28 @@ COLUMNS = (
     "labels",
     "protocol_version",
     "better",
+    "twin",
+    "gain_ci_low",
+    "gain_ci_high",
 )
 
 
-def csv_text(rows: Sequence[Number]) -> str:
-    """Return the text of numbers.csv: values in the unit of each row, eight digits."""
+def csv_text(rows: Sequence[Number], beside: Sequence[TwinRow]) -> str:
+    """Return the text of numbers.csv: values in the unit of each row, eight digits.
+
+    Args:
+        rows: the numbers.
+        beside: those that have a twin: what random weights give, and the interval of the gain.
+    """
+    twins = {row.number.id: row for row in beside}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_csv_row(row) for row in rows)
+    writer.writerows(_csv_row(row, twins.get(row.id)) for row in rows)
     return buffer.getvalue()
 
 
-def _csv_row(row: Number) -> list[str]:
+def _csv_row(row: Number, twin: TwinRow | None) -> list[str]:
     return [
         row.id,
         row.dataset,
@@ -61,6 +71,7 @@ def _csv_row(row: Number) -> list[str]:
         row.labels,
         str(row.version),
         row.better,
+        *(["", "", ""] if twin is None else map(_digits, (twin.twin, twin.low, twin.high))),
     ]
 
 

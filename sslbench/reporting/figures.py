@@ -12,6 +12,7 @@ from typing import Any
 from sslbench.reporting.across import Across
 from sslbench.reporting.collect import CellRecord, by_method
 from sslbench.reporting.critical_difference import critical_difference_panel
+from sslbench.reporting.epochs import EpochRow
 from sslbench.reporting.health import FIGURES
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import (
@@ -49,6 +50,7 @@ def figures(
     rows: Sequence[LayerRow],
     pretraining: Sequence[CellRecord],
     across: Across,
+    epoch_rows: Sequence[EpochRow],
 ) -> dict[str, str]:
     """Return the text of each file under figures/, by its name."""
     made: dict[str, str] = {}
@@ -60,6 +62,8 @@ def figures(
         _add(made, f"forest_{dataset}", forest_panels(numbers, dataset), 2, f"Results on {dataset}")
         panels = layer_panels([row for row in rows if row.dataset == dataset])
         _add(made, f"layers_{dataset}", panels, 4, f"Layer by layer on {dataset}")
+        panels = epoch_panels([row for row in epoch_rows if row.dataset == dataset])
+        _add(made, f"epochs_{dataset}", panels, 3, f"Epoch by epoch on {dataset}")
     ranks = [critical_difference_panel(across.ranks)] if across.ranks else []
     _add(made, "critical_difference", ranks, 1, "Average ranks over all columns and seeds")
     return made
@@ -82,9 +86,27 @@ def curve_panels(pretraining: Sequence[CellRecord], quantity: str) -> dict[str, 
     curves = {method: curve for method, curve in curves.items() if curve}
     shared = None if quantity == "loss" else span(_extent(curves.values()), floor=0.0)
     return {
-        method: _curve_panel(method, curve, quantity, shared or span(_extent([curve])))
+        method: _curve_panel(method, curve, QUANTITIES[quantity], shared or span(_extent([curve])))
         for method, curve in curves.items()
     }
+
+
+def epoch_panels(rows: Sequence[EpochRow]) -> list[Panel]:
+    """Return one panel for each method that was followed through training, all of one range."""
+    curves = [(row, _points(row.by_epoch, row.unit)) for row in rows if row.by_epoch]
+    extent = span(_extent([curve for _, curve in curves]))
+    return [
+        _curve_panel(row.method, curve, f"{row.metric} ({show_unit(row.unit)})", extent)
+        for row, curve in curves
+    ]
+
+
+def _points(by_epoch: Mapping[int, Sequence[float]], unit: str) -> Curve:
+    scale = 100 if unit == "fraction" else 1
+    return [
+        (epoch, scale * mean(values), scale * min(values), scale * max(values))
+        for epoch, values in sorted(by_epoch.items())
+    ]
 
 
 def _extent(curves: Any) -> list[float]:
@@ -101,7 +123,7 @@ def _curve(cells: Sequence[CellRecord], quantity: str) -> Curve:
     return [(epoch, mean(v), min(v), max(v)) for epoch, v in sorted(found.items())]
 
 
-def _curve_panel(method: str, curve: Curve, quantity: str, extent: tuple[float, float]) -> Panel:
+def _curve_panel(method: str, curve: Curve, text: str, extent: tuple[float, float]) -> Panel:
     width, height, left, top, bottom = 260.0, 132.0, 44.0, 24.0, 108.0
     last = max(curve[-1][0], curve[0][0] + 1)
     x = Scale(curve[0][0], last, left, width - 8)
@@ -111,7 +133,7 @@ def _curve_panel(method: str, curve: Curve, quantity: str, extent: tuple[float, 
     marks = [label(x(e), bottom + 14, str(e)) for e in (curve[0][0], last)]
     body = join(
         label(left, 13, method, at="start", kind="name"),
-        label(width - 8, 13, QUANTITIES[quantity], at="end"),
+        label(width - 8, 13, text, at="end"),
         rows_of_ticks(y, left, width - 8),
         *marks,
         label((left + width - 8) / 2, bottom + 14, "epoch"),
@@ -119,7 +141,7 @@ def _curve_panel(method: str, curve: Curve, quantity: str, extent: tuple[float, 
         _trace([(x(epoch), y(middle)) for epoch, middle, _, _ in curve]),
     )
     ends = f"from {tick(curve[0][1])} to {tick(curve[-1][1])}"
-    return Panel(width, height, f"{method}: {QUANTITIES[quantity]} {ends}", body)
+    return Panel(width, height, f"{method}: {text} {ends}", body)
 
 
 def _trace(points: Sequence[tuple[float, float]]) -> Markup:

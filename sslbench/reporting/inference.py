@@ -9,6 +9,24 @@ from typing import Protocol
 import numpy as np
 
 
+class IntervalOf(Protocol):
+    """Gives a result's interval."""
+
+    def __call__(
+        self,
+        values: Sequence[float],
+        samples: np.ndarray | None,
+        standard_error: float | None = None,
+    ) -> tuple[float | None, float | None, str]:
+        """Return low, high and the interval's name; low and high are None where none can be given.
+
+        Args:
+            values: one per seed.
+            samples: (num_seeds, num_samples) results whose means are the values, or None.
+            standard_error: over test samples, of the value of one seed without results.
+        """
+
+
 class Ranking(Protocol):
     """The rank groups of a column."""
 
@@ -66,8 +84,7 @@ class Inference:
     """The statistics of one report.
 
     Attributes:
-        interval: (one value per seed, (num_seeds, num_samples) results or None) -> low, high and
-            the interval's name; low and high are None where none can be given.
+        interval: of a result.
         ranking: (method -> one value per seed, method -> (num_seeds, num_samples) results or
             None, whether higher is better) -> the column's rank groups.
         average_ranks: method -> one score per block, higher better -> their ranks, or None where
@@ -75,7 +92,7 @@ class Inference:
         components: one row per seed with one value per draw -> components, or None without.
     """
 
-    interval: Callable[[Sequence[float], np.ndarray | None], tuple[float | None, float | None, str]]
+    interval: IntervalOf
     ranking: Callable[
         [Mapping[str, Sequence[float]], Mapping[str, np.ndarray] | None, bool], Ranking
     ]

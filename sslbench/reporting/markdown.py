@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from html import escape
 
+from sslbench.reporting import epochs
 from sslbench.reporting.across import NO_RANKS, Across, SpreadRow, ranks_text, spread_text
+from sslbench.reporting.epochs import EpochRow
 from sslbench.reporting.health import FIGURES, HealthRow, alarm_text, figures_of
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import (
@@ -32,6 +34,7 @@ def markdown(
     numbers: Sequence[Number],
     layer_rows: Sequence[LayerRow],
     twin_rows: Sequence[TwinRow],
+    epoch_rows: Sequence[EpochRow],
     health_rows: Sequence[HealthRow],
     across: Across,
 ) -> str:
@@ -45,6 +48,8 @@ def markdown(
         parts += _md_layers(rows) if rows else []
         beside = [row for row in twin_rows if row.number.dataset == dataset]
         parts += _md_twins(beside) if beside else []
+        followed = [row for row in epoch_rows if row.dataset == dataset]
+        parts += _md_epochs(followed) if followed else []
     parts += _md_ranks(across)
     parts += _md_spread(across.spread) if across.spread else []
     parts += _md_health(health_rows) if figures_of(health_rows) else []
@@ -112,6 +117,16 @@ def _md_twins(rows: Sequence[TwinRow]) -> list[str]:
         metric = " ".join(filter(None, (number.metric, show_unit(number.unit))))
         lines.append(_md_row([_md_method(number.method), number.protocol, metric, *row.shown()]))
     return [*lines, "", NOTE, ""]
+
+
+def _md_epochs(rows: Sequence[EpochRow]) -> list[str]:
+    heads = ["method", "protocol", "metric", "last epoch", "best on val", "best on test"]
+    heads += ["inflation", "epochs best on test"]
+    lines = ["### Epoch by epoch", "", _md_row(heads), _md_rule(len(heads))]
+    for row in rows:
+        metric = " ".join(filter(None, (row.metric, show_unit(row.unit))))
+        lines.append(_md_row([_md_method(row.method), row.protocol, metric, *row.shown()]))
+    return [*lines, "", epochs.NOTE, ""]
 
 
 def _md_ranks(across: Across) -> list[str]:

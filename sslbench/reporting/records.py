@@ -13,6 +13,8 @@ from sslbench.core import records as shape
 from sslbench.core.records import is_finite
 
 PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
+# Endings of the headlines beside a metric that was measured at each epoch.
+BEST_EPOCHS = ON_VAL, ON_TEST = "_best_val_epoch", "_best_test_epoch"
 _WAYS = ("higher", "lower", "neither")
 _ROUNDING = 1e-5  # of a mean over samples that were stored as float32
 # Part of a number's id, which slashes divide.
@@ -34,6 +36,11 @@ def twins(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _of_role(record, "twin")
 
 
+def epochs(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the measurements at single epochs of pretraining, the last one at the end."""
+    return _of_role(record, "epoch")
+
+
 def with_main(record: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
     """Return the record with its headline of a metric first, where it has one.
 
@@ -53,6 +60,12 @@ def samples_of(record: Mapping[str, Any], metric: str) -> np.ndarray | None:
     """Return (num_samples,) results whose mean is the metric's value, or None if not kept."""
     kept = record["per_sample"]
     return per_sample.decode(kept) if kept and kept["metric"] == metric else None
+
+
+def standard_error_of(entry: Mapping[str, Any]) -> float | None:
+    """Return a value's standard error over test samples, where its protocol measured one."""
+    found: float | None = entry.get("standard_error")
+    return found
 
 
 def draws_of(record: Mapping[str, Any]) -> Sequence[float]:
@@ -118,7 +131,36 @@ def _measured_fault(protocol: str, record: Mapping[str, Any]) -> str:
         return "the name of a metric is not of a-z, 0-9 and _"
     if not _is_made_by(protocol, record.get("protocol")):
         return f"its protocol is not {protocol} with a version"
-    return _mean_fault(record)
+    return _errors_fault(record) or _epochs_fault(record, names) or _mean_fault(record)
+
+
+def _errors_fault(record: Mapping[str, Any]) -> str:
+    """Return which standard error is none, or nothing."""
+    for entry in headlines(record):
+        error = standard_error_of(entry)
+        if error is not None and not (is_finite(error) and error >= 0):
+            return f"the standard error of {entry['metric']} is {error!r}"
+    return ""
+
+
+def _epochs_fault(record: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return what is wrong with measurements at single epochs, or nothing."""
+    found = epochs(record)
+    wanted = {str(entry["metric"]) + end for entry in found for end in ("", *BEST_EPOCHS)}
+    if missing := sorted(wanted - set(names)):
+        return f"its epochs were measured, and there is no {missing[0]}"
+    best = [entry for entry in headlines(record) if str(entry["metric"]).endswith(BEST_EPOCHS)]
+    if all(map(_tells_epoch, [*found, *best])):
+        return ""
+    return "a measurement at an epoch does not say which"
+
+
+def _tells_epoch(entry: Mapping[str, Any]) -> bool:
+    detail = entry.get("detail")
+    if not isinstance(detail, dict) or "epoch" not in detail:
+        return False
+    epoch = detail["epoch"]
+    return epoch is None or (type(epoch) is int and epoch > 0)
 
 
 def _is_made_by(protocol: str, maker: Any) -> bool:

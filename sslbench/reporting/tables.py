@@ -11,7 +11,7 @@ import numpy as np
 
 from sslbench.reporting.collect import CellRecord, Collected, by_method, targets
 from sslbench.reporting.inference import Inference
-from sslbench.reporting.records import headlines, samples_of
+from sslbench.reporting.records import headlines, samples_of, standard_error_of
 
 # id -> (value in the number's unit, where it was published)
 References = Mapping[str, tuple[float, str]]
@@ -155,7 +155,8 @@ class _Column:
     ) -> Number:
         cells, values = self._methods[method], self._values[method]
         first, entry = cells[0], self._entry(cells[0])
-        low, high, name = inference.interval(values, self._samples[method])
+        error = standard_error_of(entry)
+        low, high, name = inference.interval(values, self._samples[method], error)
         identity = f"{first.dataset}/{method}/{first.protocol}/{self._metric}"
         reference, source = references.get(identity, (None, ""))
         return Number(

@@ -10,6 +10,7 @@ from sslbench.core import artifacts
 from sslbench.reporting.across import across
 from sslbench.reporting.collect import Collected
 from sslbench.reporting.csv_file import csv_text
+from sslbench.reporting.epochs import epoch_rows
 from sslbench.reporting.figures import figures
 from sslbench.reporting.health import health_rows
 from sslbench.reporting.inference import Inference
@@ -44,14 +45,17 @@ def write_report(
     made = numbers(collected, inference, references)
     rows = layer_rows(collected)
     beside = twin_rows(collected, made, inference)
+    by_epoch = epoch_rows(collected, inference)
     health = health_rows(collected.pretraining)
     spanning = across(collected, made, inference)
-    drawn = figures(made, rows, collected.pretraining, spanning)
+    drawn = figures(made, rows, collected.pretraining, spanning, by_epoch)
     for name, text in drawn.items():
         artifacts.write_text(out / FIGURES / name, text)
     for old in (out / FIGURES).glob("*.svg"):
         if old.name not in drawn:
             old.unlink()
-    artifacts.write_text(out / NUMBERS, csv_text(made))
-    artifacts.write_text(out / LEADERBOARD, markdown(made, rows, beside, health, spanning))
-    artifacts.write_text(out / INDEX, page(collected, made, rows, beside, spanning, provenance))
+    artifacts.write_text(out / NUMBERS, csv_text(made, beside))
+    text = markdown(made, rows, beside, by_epoch, health, spanning)
+    artifacts.write_text(out / LEADERBOARD, text)
+    text = page(collected, made, rows, beside, by_epoch, spanning, provenance)
+    artifacts.write_text(out / INDEX, text)

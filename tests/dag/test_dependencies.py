@@ -23,7 +23,7 @@ AXES = {
 
 def _one_cell_per_kind():
     """Return a cell of each stage for each method and protocol, over all that exist."""
-    everything = [f"grid.methods=[{', '.join(methods.names())}]"]
+    everything = [f"grid.methods=[{', '.join(methods.names())}]", "pretrain.keep_every_epochs=1"]
     for kind, (targets, axis) in AXES.items():
         named = [name for name in protocols.names() if kind == protocols.load(name).KIND]
         everything += [f"grid.{axis}=[{', '.join(named)}]", f"grid.{targets}=[scenes]"]

@@ -8,6 +8,7 @@ from sslbench.evaluation.statistics import intervals
 from sslbench.evaluation.statistics.intervals import (
     bootstrap_interval,
     interval_of,
+    normal_interval,
     t_interval,
     wilson_interval,
 )
@@ -24,6 +25,11 @@ def test_t_interval_is_scipys(values):
 def test_t_interval_of_one_value_is_refused():
     with pytest.raises(ValueError, match="two values"):
         t_interval([0.5], 0.95)
+
+
+def test_normal_interval_is_scipys():
+    found = normal_interval(0.7, 0.02, 0.9)
+    assert (found.low, found.high) == pytest.approx(stats.norm.interval(0.9, 0.7, 0.02))
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (911, 2000)])
@@ -83,5 +89,7 @@ def test_which_interval_a_result_gets():
     assert interval_of([0.5], overlaps, 0.95) == bootstrap_interval(overlaps[0], 0.95)
     assert interval_of([0.5], overlaps[:, :29], 0.95) is None
     assert interval_of([12.0], None, 0.95) is None
+    assert interval_of([0.5], None, 0.95, 0.02) == normal_interval(0.5, 0.02, 0.95)
+    assert interval_of([0.5], right, 0.95, 0.02) == wilson_interval(0.5, 100, 0.95)
     several = interval_of([0.5, 0.6, 0.7], np.repeat(right, 3, axis=0), 0.95)
     assert several == t_interval([0.5, 0.6, 0.7], 0.95)

@@ -5,7 +5,12 @@ import pytest
 
 from sslbench.core.errors import UserError
 from sslbench.data.store.instances import Instances, plain
-from sslbench.evaluation.protocols.parts.segmentation_scores import VOID, confusion, mean_iou
+from sslbench.evaluation.protocols.parts.segmentation_scores import (
+    VOID,
+    areas,
+    confusion,
+    mean_iou,
+)
 from sslbench.evaluation.protocols.parts.semantic import painted
 
 
@@ -21,7 +26,7 @@ def split_of(seed, num_classes, images=6, void=0.1):
 
 def ours(truth, found, num_classes):
     pairs = zip(truth, found, strict=True)
-    return mean_iou(sum(confusion(t, f, num_classes) for t, f in pairs))
+    return mean_iou(sum(areas(confusion(t, f, num_classes)) for t, f in pairs))
 
 
 def theirs(truth, found, num_classes):

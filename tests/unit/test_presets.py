@@ -107,6 +107,11 @@ def test_a_value_never_keeps_the_source_of_the_one_that_it_replaces():
         ("default", ["grid.methods=[nope]"], "no block recipes.nope"),
         ("default", ["grid.methods=[simclrv2_finetune]"], "simclrv2_finetune continues simclrv2"),
         ("default", ["grid.source=nope"], "no block data.nope"),
+        (
+            "default",
+            ["grid.transfers=[knn_by_epoch]"],
+            "knn_by_epoch needs earlier epochs; --set pretrain.keep_every_epochs=1",
+        ),
     ],
 )
 def test_mistakes_are_one_line(preset, changes, says):

@@ -13,6 +13,7 @@ rule continue_pretraining:
         f"{CHECKPOINT}/method.safetensors",
         f"{CHECKPOINT}/model.json",
         f"{CHECKPOINT}/history.json",
+        f"{CHECKPOINT}/trajectory.safetensors",
         f"metrics/{SOURCE}/pretrain/{{method}}/seed{{seed}}.json",
     wildcard_constraints:
         method="|".join(SUCCESSORS) or "none",

@@ -9,6 +9,7 @@ rule pretrain:
         f"{CHECKPOINT}/method.safetensors",
         f"{CHECKPOINT}/model.json",
         f"{CHECKPOINT}/history.json",
+        f"{CHECKPOINT}/trajectory.safetensors",
         f"metrics/{SOURCE}/pretrain/{{method}}/seed{{seed}}.json",
     wildcard_constraints:
         method="|".join(GRID["roots"]) or "none",

@@ -13,6 +13,7 @@ for stage, axis in {
             "data/{dataset}/dataset.json",
             f"{CHECKPOINT}/backbone.safetensors",
             f"{CHECKPOINT}/model.json",
+            [f"{CHECKPOINT}/trajectory.safetensors"] if stage == "transfer" else [],
             code=code(stage),
             packages=packages(stage),
         output:

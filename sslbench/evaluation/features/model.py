@@ -12,20 +12,28 @@ from torch import Tensor
 from sslbench import backbones
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
-from sslbench.core import artifacts
+from sslbench.core import artifacts, trajectory_file
 from sslbench.core.errors import UserError
 from sslbench.views.apply import plain
 
 
-def load_backbone(checkpoint_dir: Path) -> tuple[Backbone, ModelInfo]:
+def load_backbone(checkpoint_dir: Path, *, epoch: int | None = None) -> tuple[Backbone, ModelInfo]:
     """Return the backbone with its trained weights, on the CPU, and its description.
+
+    Args:
+        checkpoint_dir: holds model.json and the weights.
+        epoch: an earlier one of the trajectory; None for the end of training.
 
     Raises:
         UserError: a file is absent or damaged, or the weights are not those of the spec.
     """
     info = ModelInfo.read(checkpoint_dir / artifacts.MODEL)
-    path = checkpoint_dir / artifacts.BACKBONE
-    weights = artifacts.read_tensors(path)
+    if epoch is None:
+        path = checkpoint_dir / artifacts.BACKBONE
+        weights = artifacts.read_tensors(path)
+    else:
+        path = checkpoint_dir / trajectory_file.NAME
+        weights = trajectory_file.read(path, epoch)
     _refuse_size(info, weights, checkpoint_dir / artifacts.MODEL)
     backbone = backbones.build(info.backbone)
     try:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
@@ -32,9 +33,10 @@ from sslbench.core import per_sample
 from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
+from sslbench.evaluation.protocols.parts.resampling import standard_error
 
 T = TypeVar("T")
-Role = Literal["headline", "layer", "twin"]
+Role = Literal["headline", "layer", "twin", "epoch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,11 @@ class Measurement:
         n: how many test images it was measured on.
         layer: the layer that was read; None where a protocol reads no single layer.
         role: `headline` enters the tables; `layer` is one of the per-layer rows; `twin` is the
-            same protocol on random weights.
+            same protocol on random weights; `epoch` is the same protocol at one epoch.
         better: which way is better; "neither" for a figure that describes and does not rank.
         detail: what was chosen, and at which value on val.
+        standard_error: over test samples, of a value that is no mean over them; None for others,
+            and where it was not measured.
         per_sample: (n,) bool or float whose mean is `value`, in the order of the test split; kept
             for headlines, so that methods can be compared on the same samples.
     """
@@ -64,6 +68,7 @@ class Measurement:
     role: Role
     better: Literal["higher", "lower", "neither"] = "higher"
     detail: dict[str, Any] = field(default_factory=dict)
+    standard_error: float | None = None
     per_sample: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -239,17 +244,35 @@ def classify_layers(
     Returns:
         Headline top1 and mean_per_class at the layer chosen on val, then one top1 per layer.
     """
+    labels = test.labels
 
     def row(metric: str, value: float, chosen: LayerChoice, role: Role) -> Measurement:
-        return layer_row(metric, value, chosen, role, len(test.labels), notes.get(chosen.layer, {}))
+        return layer_row(metric, value, chosen, role, len(labels), notes.get(chosen.layer, {}))
 
     first = choice.headline
-    labels = test.labels
-    right = predictions[first.layer] == labels
-    rows = [
-        replace(row("top1", float(right.mean()), first, "headline"), per_sample=right),
-        row("mean_per_class", mean_per_class(predictions[first.layer], labels), first, "headline"),
-    ]
+    rows = classified(predictions[first.layer], labels, partial(row, chosen=first, role="headline"))
     for chosen in choice.layers:
         rows.append(row("top1", top1(predictions[chosen.layer], labels), chosen, "layer"))
     return rows
+
+
+def classified(
+    predictions: np.ndarray, labels: np.ndarray, row: Callable[[str, float], Measurement]
+) -> list[Measurement]:
+    """Return a classifier's top1 with its samples, and its mean_per_class with its error.
+
+    Args:
+        predictions: (num_samples,) labels given to the test split.
+        labels: the true ones.
+        row: makes a measurement of a metric's name and value.
+    """
+    right = predictions == labels
+    first = row("top1", float(right.mean()))
+    second = row("mean_per_class", mean_per_class(predictions, labels))
+    error = standard_error(
+        lambda rows: mean_per_class(predictions[rows], labels[rows]), len(labels)
+    )
+    return [
+        replace(first, per_sample=right),
+        replace(second, standard_error=error),
+    ]

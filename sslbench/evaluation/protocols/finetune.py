@@ -20,13 +20,14 @@ Differs  steps, batch and grid are small and stand in params.yaml; the new layer
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import nn
 
 from sslbench.data.store import Split
-from sslbench.evaluation.protocols.base import Measurement, Role, best
+from sslbench.evaluation.protocols.base import Measurement, Role, best, classified
 from sslbench.evaluation.protocols.parts.finetuning import (
     Params,
     Setting,
@@ -35,8 +36,8 @@ from sslbench.evaluation.protocols.parts.finetuning import (
     train_network,
 )
 from sslbench.evaluation.protocols.parts.images import JoinedImages
-from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
-from sslbench.evaluation.protocols.parts.several_labels import RULES, map_11point, mean_ap
+from sslbench.evaluation.protocols.parts.metrics import top1
+from sslbench.evaluation.protocols.parts.several_labels import RULES, map_11point, ranked
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune"
@@ -93,23 +94,15 @@ def measure(
 
 
 def _rows(predictions: np.ndarray, test: Split, chosen: Chosen, role: Role) -> list[Measurement]:
-    right = predictions == test.labels
-    return [
-        replace(_row("top1", float(right.mean()), test, chosen, role), per_sample=right),
-        _row("mean_per_class", mean_per_class(predictions, test.labels), test, chosen, role),
-    ]
+    row = partial(_row, test=test, chosen=chosen, role=role)
+    return classified(predictions, test.labels, row)
 
 
 def _rows_of_several(
     scores: np.ndarray, test: Split, chosen: Chosen, role: Role
 ) -> list[Measurement]:
-    rows = []
-    for metric in RULES:
-        value, left_out = mean_ap(metric, scores, test.column("targets"), "test")
-        row = _row(metric, value, test, chosen, role)
-        said = {"classes_left_out": left_out} if left_out else {}
-        rows.append(replace(row, detail={**row.detail, **said}))
-    return rows
+    row = partial(_row, test=test, chosen=chosen, role=role)
+    return [ranked(metric, scores, test.column("targets"), row) for metric in RULES]
 
 
 def _row(metric: str, value: float, test: Split, chosen: Chosen, role: Role) -> Measurement:

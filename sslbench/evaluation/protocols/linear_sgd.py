@@ -27,9 +27,9 @@ from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
 from sslbench.data.store import Split
-from sslbench.evaluation.protocols.base import Measurement, best
+from sslbench.evaluation.protocols.base import Measurement, best, classified
 from sslbench.evaluation.protocols.parts.images import JoinedImages, augmented_batches, predict
-from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
+from sslbench.evaluation.protocols.parts.metrics import top1
 from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.policy import PLAIN, Crop, View
 
@@ -149,7 +149,6 @@ def measure(
     """Return top1 and mean_per_class on test of the head that val chose."""
     backbone = subject.backbone(is_pretrained=True).eval()
     predictions = choice.classes[_predict(backbone, choice.heads, test, subject)[:, choice.index]]
-    right = predictions == test.labels
 
     def row(metric: str, value: float) -> Measurement:
         return Measurement(
@@ -158,10 +157,7 @@ def measure(
             detail={**choice.setting, "val": choice.val},
         )  # fmt: skip
 
-    return [
-        replace(row("top1", float(right.mean())), per_sample=right),
-        row("mean_per_class", mean_per_class(predictions, test.labels)),
-    ]
+    return classified(predictions, test.labels, row)
 
 
 def train_heads(

@@ -16,6 +16,7 @@ Differs  Adam with decoupled decay at a constant rate, so that one run shows eve
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from sslbench.evaluation.protocols.base import (
 )
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
 from sslbench.evaluation.protocols.parts.perceptron import Recipe, predictions
+from sslbench.evaluation.protocols.parts.resampling import standard_error
 from sslbench.evaluation.protocols.parts.scaling import Scale
 
 NAME = "mlp"
@@ -108,10 +110,17 @@ def measure(choice: MLPChoice, train: Features, val: Features, test: Features) -
         value = float(np.mean(values))
         rows.append(layer_row(name, value, first, "headline", len(test.labels), notes))
     rows[0] = replace(rows[0], per_sample=right.mean(axis=0, dtype=np.float32))
+    error = standard_error(partial(_mean_over_seeds, of_seeds, test.labels), len(test.labels))
+    rows[1] = replace(rows[1], standard_error=error)
     for chosen in choice.layers:
         value = top1(predicted[chosen.layer], test.labels)
         rows.append(layer_row("top1", value, chosen, "layer", len(test.labels), {}))
     return rows
+
+
+def _mean_over_seeds(of_seeds: list[np.ndarray], labels: np.ndarray, rows: np.ndarray) -> float:
+    """Return mean_per_class on some test samples, mean over seeds."""
+    return float(np.mean([mean_per_class(found[rows], labels[rows]) for found in of_seeds]))
 
 
 def _choose_layer(layer: str, train: Features, val: Features, params: Params) -> LayerChoice:

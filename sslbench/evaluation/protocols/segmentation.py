@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ from sslbench.evaluation.protocols.parts.dense_training import (
     learn,
 )
 from sslbench.evaluation.protocols.parts.map_shapes import map_shapes
-from sslbench.evaluation.protocols.parts.segmentation_scores import VOID, confusion, mean_iou
+from sslbench.evaluation.protocols.parts.resampling import standard_error
+from sslbench.evaluation.protocols.parts.segmentation_scores import VOID, areas, confusion, mean_iou
 from sslbench.evaluation.protocols.parts.segmenter import Segmenter, crop_of, loss_of, resized
 from sslbench.evaluation.protocols.parts.semantic import semantic_of
 from sslbench.evaluation.protocols.parts.transfer import Subject
@@ -96,7 +98,7 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Segmen
             return _trained(network, subject, train, side, rate, training)
 
         def score(network: nn.Module) -> float:
-            return _mean_iou(network, subject, val, side)
+            return mean_iou(_areas(network, subject, val, side).sum(axis=0))
 
         return choose_rate(training.learning_rate, fit, score, NAME)
 
@@ -116,11 +118,13 @@ def measure(
     rows = []
     for (metric, is_pretrained), run in choice.networks.items():
         role: Role = "headline" if is_pretrained else "twin"
-        value = _mean_iou(run.network, subject, test, choice.side)
+        by_image = _areas(run.network, subject, test, choice.side)
+        error = standard_error(partial(_mean_iou_of, by_image), len(test))
         rows.append(
             Measurement(
-                metric=metric, value=value, unit="fraction", n=len(test), split="test", layer=None,
-                role=role, detail={"learning_rate": run.learning_rate, "val": run.val},
+                metric=metric, value=mean_iou(by_image.sum(axis=0)), unit="fraction", n=len(test),
+                split="test", layer=None, role=role,
+                detail={"learning_rate": run.learning_rate, "val": run.val}, standard_error=error,
             )
         )  # fmt: skip
     return rows
@@ -162,13 +166,22 @@ def _trained(
     return learn(network.train(), loss, len(train), rate, training, order)
 
 
-def _mean_iou(network: nn.Module, subject: Subject, split: Split, side: int) -> float:
-    """Return the mean IoU over a split at its own size; classes that train lacks score 0."""
-    # Room for every class that a map can name: a split may name more than train does.
-    counts = np.zeros((VOID, VOID), np.int64)
-    for row, found in enumerate(predictions(network, subject, split, side)):
-        counts += confusion(semantic_of(split, row), found, VOID)
-    return mean_iou(counts)
+def _areas(network: nn.Module, subject: Subject, split: Split, side: int) -> np.ndarray:
+    """Return (num_images, 3, classes) int64 areas of a split at its own size.
+
+    There is room for every class that a map can name: a split may name more than train does, and
+    those score 0.
+    """
+    found = np.empty((len(split), 3, VOID), np.int64)
+    for row, predicted in enumerate(predictions(network, subject, split, side)):
+        found[row] = areas(confusion(semantic_of(split, row), predicted, VOID))
+    return found
+
+
+def _mean_iou_of(by_image: np.ndarray, rows: np.ndarray) -> float:
+    # How often each image was drawn, times its areas: no copy of them all for each draw.
+    times = np.bincount(rows, minlength=len(by_image))
+    return mean_iou(np.tensordot(times, by_image, axes=1))
 
 
 @torch.no_grad()

@@ -32,21 +32,27 @@ class Interval:
 
 
 def interval_of(
-    values: Sequence[float], samples: np.ndarray | None, confidence: float
+    values: Sequence[float],
+    samples: np.ndarray | None,
+    confidence: float,
+    standard_error: float | None = None,
 ) -> Interval | None:
     """Return the interval of a result, or None where nothing can be said.
 
     Several seeds: Student's t over seeds. One seed: Wilson's interval where the value is a share
     of test samples that are right, a bootstrap over test samples where it is another mean of
-    theirs; None where the value is no mean over samples, or one over fewer than `LEAST_SAMPLES`.
+    theirs and there are `LEAST_SAMPLES`; else the normal one where its standard error is known.
 
     Args:
         values: one per seed.
         samples: (num_seeds, num_samples) bool or float, whose means over samples are the values.
         confidence: such as 0.95.
+        standard_error: of a single seed's value over test samples, by a bootstrap.
     """
     if len(values) >= 2:
         return t_interval(values, confidence)
+    if samples is None and standard_error is not None:
+        return normal_interval(values[0], standard_error, confidence)
     if samples is None:
         return None
     if samples.dtype == np.bool_:
@@ -87,6 +93,18 @@ def wilson_interval(share: float, num_samples: int, confidence: float) -> Interv
     half = z * math.sqrt(spread) / shrink
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return Interval(low, high, "Wilson", f"{num_samples} test samples, one seed")
+
+
+def normal_interval(value: float, standard_error: float, confidence: float) -> Interval:
+    """Return the value and the normal quantile's number of standard errors to either side.
+
+    Source: Efron and Tibshirani 1993, chapter 12.
+    """
+    from scipy.special import ndtri
+
+    half = float(ndtri(0.5 + confidence / 2)) * standard_error
+    over = "test samples (its standard error), one seed"
+    return Interval(value - half, value + half, "bootstrap", over)
 
 
 def bootstrap_interval(

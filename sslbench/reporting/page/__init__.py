@@ -12,10 +12,12 @@ from typing import Any
 
 from sslbench.reporting.across import Across
 from sslbench.reporting.collect import Collected
+from sslbench.reporting.epochs import EpochRow
 from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.leaderboard import datasets, intervals
 from sslbench.reporting.markup import Markup, anchor, element, join
 from sslbench.reporting.page.boards import dataset_section
+from sslbench.reporting.page.following import epochs_part
 from sslbench.reporting.page.forward import forward_section
 from sslbench.reporting.page.provenance import provenance_section
 from sslbench.reporting.page.spanning import spanning_section
@@ -32,6 +34,7 @@ def page(
     numbers: Sequence[Number],
     rows: Sequence[LayerRow],
     beside: Sequence[TwinRow],
+    by_epoch: Sequence[EpochRow],
     across: Across,
     provenance: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -42,6 +45,7 @@ def page(
         numbers: every number, in the grid's order.
         rows: values of single layers.
         beside: numbers beside those of random weights.
+        by_epoch: values at single epochs.
         across: what spans the columns.
         provenance: for each number's id its cells, see `provenance_section`.
     """
@@ -52,7 +56,10 @@ def page(
         element(
             "main",
             _guide(numbers),
-            *(dataset_section(name, numbers, rows, beside) for name in names),
+            *(
+                dataset_section(name, numbers, rows, beside, _epochs(name, by_epoch))
+                for name in names
+            ),
             spanning_section(across),
             training_section(collected),
             provenance_section(numbers, rows, provenance),
@@ -62,6 +69,10 @@ def page(
         element("script", _asset("page.js")),
     )
     return f"<!DOCTYPE html>\n{element('html', _head(), body, lang='en')}\n"
+
+
+def _epochs(name: str, by_epoch: Sequence[EpochRow]) -> list[Markup]:
+    return epochs_part(name, [row for row in by_epoch if row.dataset == name])
 
 
 def _asset(name: str) -> Markup:

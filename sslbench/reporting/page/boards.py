@@ -36,8 +36,9 @@ def dataset_section(
     numbers: Sequence[Number],
     rows: Sequence[LayerRow],
     twin_rows: Sequence[TwinRow],
+    further: Sequence[Markup],
 ) -> Markup:
-    """Return the section about one dataset."""
+    """Return the section about one dataset; `further` comes last."""
     main = main_numbers(numbers, name)
     here = [row for row in rows if row.dataset == name]
     beside = [row for row in twin_rows if row.number.dataset == name]
@@ -53,6 +54,7 @@ def dataset_section(
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),
         *(_twins(name, beside) if beside else ()),
+        *further,
         class_="part",
         id=anchor(f"dataset/{name}"),
     )

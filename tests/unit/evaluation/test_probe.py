@@ -81,6 +81,15 @@ def test_a_sealed_split_opens_once():
 
 
 @pytest.mark.parametrize("name", ["knn", "linear"])
+def test_a_value_that_is_no_mean_over_samples_has_its_standard_error(name, features_dir):
+    top1, per_class, *layers = probe(name, features_dir).measurements
+    assert (top1.standard_error, len(top1.per_sample)) == (None, 45)
+    assert 0 < per_class.standard_error < 0.15
+    assert per_class.to_json()["standard_error"] == per_class.standard_error
+    assert {row.standard_error for row in layers} == {None}
+
+
+@pytest.mark.parametrize("name", ["knn", "linear"])
 def test_other_test_labels_change_no_choice(name, features_dir, rewrite):
     before = probe(name, features_dir)
     rewrite("test", labels=lambda labels: (labels + 1) % 3)

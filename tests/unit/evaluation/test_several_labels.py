@@ -49,6 +49,8 @@ def test_measurements_on_several_labels(module, params):
     ]
     assert rows[0].value == rows[3].value > rows[2].value
     assert rows[0].per_sample is None
+    assert [row.standard_error is not None for row in rows] == [True, True, False, False]
+    assert 0 < rows[1].standard_error < 0.1
     assert "classes_left_out" not in rows[0].detail
     assert 0.6 < rows[1].value < 1
 

@@ -133,7 +133,7 @@ def run(tmp_path, data, name):
         data=data,
         budget={
             "epochs": 1, "batch_size": 8, "image_size": 32, "precision": "32-true",
-            "accumulate": 1, "checkpoint_every_epochs": 1,
+            "accumulate": 1, "checkpoint_every_epochs": 1, "keep_every_epochs": None,
         },
         recipe={**harness.SMALL["recipes"][name], "backbone": {
             "family": "resnet", "depth": "tiny", "stem": "small_stride2", "width": 8,

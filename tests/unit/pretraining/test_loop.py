@@ -24,6 +24,7 @@ BUDGET = Budget(
     precision="32-true",
     accumulate=1,
     checkpoint_every_epochs=1,
+    keep_every_epochs=None,
 )
 
 

@@ -25,7 +25,7 @@ from tests.contract import harness
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 BUDGET = {
     "epochs": 1, "batch_size": 8, "image_size": 32, "precision": "32-true", "accumulate": 1,
-    "checkpoint_every_epochs": 1,
+    "checkpoint_every_epochs": 1, "keep_every_epochs": None,
 }  # fmt: skip
 
 

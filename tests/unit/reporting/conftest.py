@@ -28,10 +28,13 @@ SKILL = {"random_init": 0.20, "random_init_vit": 0.19, "supervised": 0.94}
 
 
 def interval(
-    values: Sequence[float], samples: np.ndarray | None
+    values: Sequence[float], samples: np.ndarray | None, standard_error: float | None = None
 ) -> tuple[float | None, float | None, str]:
     """A Wilson interval for one seed with samples, twice the standard error for several seeds."""
     if len(values) == 1:
+        if samples is None and standard_error is not None:
+            ends = values[0] - 2 * standard_error, values[0] + 2 * standard_error
+            return *ends, "95 % bootstrap over test samples"
         if samples is None:
             return None, None, "none"
         n, p, z = samples.shape[1], values[0], 1.96
@@ -175,11 +178,15 @@ def measurements(cell: Any) -> list[dict[str, Any]]:
     return found
 
 
-SPECIAL = ("mlp", "lowshot", "pose", "labelfree")
+SPECIAL = ("mlp", "lowshot", "pose", "labelfree", "followed")
 
 
 def special(cell: Any) -> dict[str, Any]:
-    """Results of samples (mlp), draws (lowshot), lower is better (pose), neither (labelfree)."""
+    """What no classification probe has.
+
+    Results of samples (mlp), draws (lowshot), lower is better (pose), neither (labelfree), epochs
+    (followed).
+    """
     skill = float(measurements(cell)[0]["value"])
     common = {"split": "test", "role": "headline", "layer": None, "detail": {}, "n": 400}
     if cell.protocol == "mlp":
@@ -194,6 +201,8 @@ def special(cell: Any) -> dict[str, Any]:
         return {
             "measurements": [{**common, **entry, "better": "higher", "detail": {"draws": draws}}]
         }
+    if cell.protocol == "followed":
+        return {"measurements": followed(cell, skill, {**common, "unit": "fraction"})}
     if cell.protocol == "pose":
         entry = {"metric": "distance", "unit": "px", "value": 12.5 * (1 - skill)}
         return {"measurements": [{**common, **entry, "better": "lower"}]}
@@ -204,6 +213,25 @@ def special(cell: Any) -> dict[str, Any]:
             for name, (unit, value) in figures.items()
         ]
     }
+
+
+def followed(cell: Any, skill: float, common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Values after epochs 5, 10, 15 and at the end; random_init has the end alone."""
+    trained = not cell.method.startswith("random_init")
+    epochs = [*((5, 10, 15) if trained else ()), None]
+    values = {epoch: skill + 0.1 * (chance(cell.path, epoch) - 0.5) for epoch in epochs}
+    best = max(epochs, key=lambda epoch: values[epoch])
+
+    def entry(metric: str, epoch: int | None, **changes: Any) -> dict[str, Any]:
+        told = {"detail": {"epoch": epoch}, "better": "higher"}
+        return {**common, "metric": metric, "value": values[epoch], **told, **changes}
+
+    return [
+        entry("top1", None),
+        entry("top1_best_val_epoch", epochs[0]),
+        entry("top1_best_test_epoch", best, better="neither"),
+        *(entry("top1", epoch, role="epoch") for epoch in epochs),
+    ]
 
 
 def provenance_of(collected: Collected) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -33,7 +34,8 @@ REFERENCES = {
 }
 HEADER = (
     "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
-    "reference,reference_source,fingerprints,labels,protocol_version,better"
+    "reference,reference_source,fingerprints,labels,protocol_version,better,"
+    "twin,gain_ci_low,gain_ci_high"
 )
 VOID = {"meta", "wbr"}
 
@@ -121,6 +123,28 @@ def test_one_seed_has_an_interval_over_samples_where_they_were_kept(make_project
     assert {number.rank_group for number in read_csv(report / "numbers.csv")} == {None}
     assert "**" not in (report / "leaderboard.md").read_text()
     assert "95 % Wilson over 400 samples" in (report / "index.html").read_text()
+
+
+def test_one_seed_has_an_interval_from_a_standard_error(make_project: Any) -> None:
+    project = make_project(seeds=[0], probes=["knn"], transfers=[])
+    path = "metrics/scenes/knn/simclr/seed0.json"
+    measured = json.loads((project.root / path).read_text())["measurements"]
+    measured[0]["standard_error"] = 0.01
+    project.edit(path, measurements=measured)
+    number = next(n for n in project.numbers() if n.id == "scenes/simclr/knn/top1")
+    assert number.interval == "95 % bootstrap over test samples"
+    assert show_spread(number) == "± 2.0"
+
+
+@pytest.mark.parametrize("error", [-0.1, "0.1", [0.1], True])
+def test_a_strange_standard_error_is_refused(make_project: Any, error: Any) -> None:
+    project = make_project(seeds=[0], probes=["knn"], transfers=[])
+    path = "metrics/scenes/knn/simclr/seed0.json"
+    measured = json.loads((project.root / path).read_text())["measurements"]
+    measured[1]["standard_error"] = error
+    project.edit(path, measurements=measured)
+    with pytest.raises(UserError, match="the standard error of mean_per_class is"):
+        project.collect()
 
 
 def test_layers_stand_beside_the_untrained_backbone_of_the_same_layers(project: Project) -> None:

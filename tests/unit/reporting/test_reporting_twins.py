@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,10 @@ def test_a_number_stands_beside_its_twin_with_an_interval_of_paired_gains(
     report = project.report("report", {})
     markdown = (report / "leaderboard.md").read_text()
     assert f"| simclr | finetune | top1 % | {value} | {twin} | {gain} |" in markdown
+    told = {line["id"]: line for line in csv.DictReader((report / "numbers.csv").open())}
+    assert float(told[row.number.id]["twin"]) == pytest.approx(row.twin)
+    assert float(told[row.number.id]["gain_ci_high"]) == pytest.approx(row.high)
+    assert told["scenes/simclr/linear/top1"]["twin"] == ""
     page = (report / "index.html").read_text()
     assert page.count("Beside random weights</h3>") == 2
     assert f"<td>{gain}</td>" in page

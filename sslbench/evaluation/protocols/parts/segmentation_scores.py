@@ -32,8 +32,13 @@ def confusion(truth: np.ndarray, found: np.ndarray, num_classes: int) -> np.ndar
     return counts.reshape(num_classes, num_classes)
 
 
-def mean_iou(counts: np.ndarray) -> float:
-    """Return the mean intersection over union, in [0, 1], of a summed confusion matrix.
+def areas(counts: np.ndarray) -> np.ndarray:
+    """Return (3, num_classes) of a confusion matrix: pixels found right, true ones, found ones."""
+    return np.stack([np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)])
+
+
+def mean_iou(summed: np.ndarray) -> float:
+    """Return the mean intersection over union, in [0, 1], of `areas` summed over images.
 
     Classes without a pixel in the truth have no share in the mean (their false positives still
     count against the class that they were taken from).
@@ -41,7 +46,7 @@ def mean_iou(counts: np.ndarray) -> float:
     Raises:
         ValueError: the truth says nothing of any pixel.
     """
-    right, true, found = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    right, true, found = summed
     there = true > 0
     if not there.any():
         raise ValueError("the truth says nothing of any pixel")

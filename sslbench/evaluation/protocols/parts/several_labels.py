@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features
-from sslbench.evaluation.protocols.base import Choice, LayerChoice, Measurement, layer_row
+from sslbench.evaluation.protocols.base import (
+    Choice,
+    LayerChoice,
+    Measurement,
+    Role,
+    layer_row,
+)
 from sslbench.evaluation.protocols.parts.average_precision import (
     area,
     eleven_point,
     mean_over_classes,
 )
+from sslbench.evaluation.protocols.parts.resampling import standard_error
 
 RULES = {"map_11point": eleven_point, "map_area": area}
 
@@ -73,14 +82,52 @@ def map_rows(
         UserError: no class was learned and has positives in test.
     """
 
-    def row(metric: str, chosen: LayerChoice, role: Any) -> Measurement:
-        value, left_out = mean_ap(metric, scores[chosen.layer], targets, "test")
-        said = {"classes_left_out": left_out} if left_out else {}
-        detail = {**notes.get(chosen.layer, {}), **said}
-        return layer_row(metric, value, chosen, role, len(targets), detail)
+    def row(metric: str, value: float, chosen: LayerChoice, role: Role) -> Measurement:
+        told = notes.get(chosen.layer, {})
+        return layer_row(metric, value, chosen, role, len(targets), told)
 
-    rows = [row(metric, choice.headline, "headline") for metric in RULES]
-    return rows + [row("map_11point", chosen, "layer") for chosen in choice.layers]
+    first = choice.headline
+    headline = partial(row, chosen=first, role="headline")
+    rows = [ranked(metric, scores[first.layer], targets, headline) for metric in RULES]
+    for chosen in choice.layers:
+        of_layer = partial(row, chosen=chosen, role="layer")
+        rows.append(
+            ranked("map_11point", scores[chosen.layer], targets, of_layer, with_error=False)
+        )
+    return rows
+
+
+def ranked(
+    metric: str,
+    scores: np.ndarray,
+    targets: np.ndarray,
+    row: Callable[[str, float], Measurement],
+    *,
+    with_error: bool = True,
+) -> Measurement:
+    """Return one of RULES on the test split, with the classes left out and its error.
+
+    Args:
+        metric: which.
+        scores: (num_samples, num_classes); a column of NaN is a class that was not learned.
+        targets: (num_samples, num_classes).
+        row: makes a measurement of a metric's name and value.
+        with_error: whether its standard error over test samples is wanted.
+
+    Raises:
+        UserError: no class was learned and has positives in test.
+    """
+    value, left_out = mean_ap(metric, scores, targets, "test")
+    made = row(metric, value)
+    said = {"classes_left_out": left_out} if left_out else {}
+    error = None
+    if with_error:
+
+        def of(rows: np.ndarray) -> float:
+            return mean_over_classes(RULES[metric], scores[rows], targets[rows])[0]
+
+        error = standard_error(of, len(targets))
+    return replace(made, detail={**made.detail, **said}, standard_error=error)
 
 
 def mean_ap(

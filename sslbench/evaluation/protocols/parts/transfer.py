@@ -12,7 +12,7 @@ import torch
 from sslbench import backbones
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
-from sslbench.core import seeding
+from sslbench.core import seeding, trajectory_file
 from sslbench.data.store import Dataset, Split, split_path
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols.base import (
@@ -39,10 +39,22 @@ class Subject:
     seed: int
     device: str
 
+    def epochs(self) -> list[int | None]:
+        """Return the epochs whose weights were kept, from 1, and None for the end of training.
+
+        Raises:
+            UserError: pretraining was told to keep none.
+        """
+        return [*trajectory_file.epochs_of(self.checkpoint_dir / trajectory_file.NAME), None]
+
+    def backbone_after(self, epoch: int | None) -> Backbone:
+        """Return the backbone on the device as it was after one of `epochs`."""
+        return load_backbone(self.checkpoint_dir, epoch=epoch)[0].to(self.device)
+
     def backbone(self, *, is_pretrained: bool) -> Backbone:
         """Return a fresh copy on the device: trained weights, or the seed's random ones."""
         if is_pretrained:
-            return load_backbone(self.checkpoint_dir)[0].to(self.device)
+            return self.backbone_after(None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeding.stream_seed(self.seed, "transfer/random_weights"))
             backbone = backbones.build(self.info.backbone)
