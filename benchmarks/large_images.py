@@ -153,7 +153,7 @@ def ours(case: Case, files, is_kept: bool) -> Callable[[], int]:
     import torch
 
     from benchmarks.throughput.ours import NORM, make_method
-    from sslbench.pretraining import decoder
+    from sslbench.data.store import decoder
     from sslbench.pretraining.batches import Batches
     from sslbench.pretraining.feed import Feed
 

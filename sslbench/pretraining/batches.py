@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sslbench.core import seeding
+from sslbench.data.store.decoder import wait
 from sslbench.methods.base import Method, ViewBatch
-from sslbench.pretraining.decoder import wait
 from sslbench.pretraining.feed import Feed
 from sslbench.views.apply import make_views, plain
 from sslbench.views.whole import WholeViews

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslbench.core.errors import UserError
 from sslbench.data.store import Split, decoding
-from sslbench.pretraining.decoder import Decoder, wait
+from sslbench.data.store.decoder import Decoder, wait
 
 # Of a GPU's free memory, what a split may take: the network and its views need the rest.
 MOST_OF_DEVICE = 0.5

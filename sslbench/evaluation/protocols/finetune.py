@@ -41,7 +41,7 @@ from sslbench.evaluation.protocols.parts.several_labels import RULES, map_11poin
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune"
-VERSION = 1
+VERSION = 2
 KIND = "transfer"
 LABELS = "either"
 

@@ -34,7 +34,7 @@ from sslbench.evaluation.protocols.parts.metrics import top1
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune_lowlabel"
-VERSION = 1
+VERSION = 2
 KIND = "transfer"
 LABELS = "one"
 

@@ -29,15 +29,14 @@ from torch import Tensor
 from sslbench.core import seeding
 from sslbench.core.errors import UserError
 from sslbench.data.store import Split
-from sslbench.evaluation.features.model import to_device
 from sslbench.evaluation.protocols.base import Measurement
 from sslbench.evaluation.protocols.parts.frozen import features_of
+from sslbench.evaluation.protocols.parts.images import JoinedImages
 from sslbench.evaluation.protocols.parts.transfer import Subject
-from sslbench.views.apply import make_views
 from sslbench.views.policy import PLAIN, Crop, Jitter, View
 
 NAME = "label_free"
-VERSION = 1
+VERSION = 2
 KIND = "transfer"
 LABELS = "none"
 
@@ -228,15 +227,13 @@ def _squared_distance(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def _view_gaps(subject: Subject, split: Split, params: Params) -> np.ndarray:
     """Return the squared distance (num_samples,) of two views of each image."""
-    info, device = subject.info, subject.device
+    images = JoinedImages([split])
     backbone = subject.backbone(is_pretrained=True).eval()
-    chance = seeding.generator(subject.seed, "label_free/views", device)
-    mean, std = torch.tensor(info.mean, device=device), torch.tensor(info.std, device=device)
+    chance = seeding.generator(subject.seed, "label_free/views", subject.device)
     found = []
     for start in range(0, len(split), params.batch_size):
         rows = np.arange(start, min(start + params.batch_size, len(split)))
-        images = to_device(split.decode(rows, info.size), device)
-        pair = make_views((params.view,), images, info.size, mean, std, chance)
+        pair = images.views(rows, (params.view,), subject, chance)
         first, second = (backbone(view).double().cpu().numpy() for view in pair)
         found.append(alignment(first, second))
     return np.concatenate(found)

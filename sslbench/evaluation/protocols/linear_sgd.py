@@ -34,7 +34,7 @@ from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.policy import PLAIN, Crop, View
 
 NAME = "linear_sgd"
-VERSION = 1
+VERSION = 2
 KIND = "transfer"
 LABELS = "one"
 

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 from sslbench.core.errors import UserError
-from sslbench.data.store import Split, split_path, write_split
-from sslbench.pretraining import decoder
+from sslbench.data.store import Split, decoder, split_path, write_split
 from sslbench.pretraining.feed import Feed
 from tests.contract import harness
 from tests.unit.pretraining.test_loop import assert_resumes, loop

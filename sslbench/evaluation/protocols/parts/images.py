@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from sslbench.core import seeding
 from sslbench.data.store import Split
+from sslbench.data.store.decoder import Decoder, wait
 from sslbench.evaluation.features.model import plain_view, to_device
 from sslbench.evaluation.protocols.parts.row_batches import row_batches
 from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.apply import make_views
 from sslbench.views.policy import View
+from sslbench.views.whole import WholeViews
 
 
 class JoinedImages:
@@ -49,6 +52,48 @@ class JoinedImages:
         """Return the number of images."""
         return len(self.labels)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of one image in pixels."""
+        split, row = self._place(index)
+        return split.size(row)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return one image (height, width, 3) uint8 at its own size."""
+        split, row = self._place(index)
+        return split.image(row)
+
+    def _place(self, index: int) -> tuple[Split, int]:
+        """Return the split of an image and its row there."""
+        wanted = int(self._kept[index])
+        which = int(np.searchsorted(self._starts, wanted, side="right")) - 1
+        return self._splits[which], wanted - int(self._starts[which])
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self, torch.get_num_threads())
+
+    def views(
+        self, rows: np.ndarray, policy: tuple[View, ...], subject: Subject, chance: torch.Generator
+    ) -> list[Tensor]:
+        """Return every copy of every view of some images, each (batch, channel, size, size).
+
+        Of files, crops are taken from the whole image, as in pretraining (docs/decisions/0015).
+
+        Args:
+            rows: (batch,) which images.
+            policy: what each image becomes.
+            subject: its device, input size and normalisation.
+            chance: on that device.
+        """
+        info, device = subject.info, subject.device
+        mean, std = torch.tensor(info.mean, device=device), torch.tensor(info.std, device=device)
+        if not self._splits[0].is_encoded:
+            images = to_device(self.decode(rows, info.size), device)
+            return make_views(policy, images, info.size, mean, std, chance)
+        views = WholeViews(policy, self._decoder.sizes(rows), info.size, chance)
+        wait(self._decoder.start(rows, views.cut))
+        return views.finish(mean, std)
+
     def decode(self, rows: np.ndarray, size: int) -> np.ndarray:
         """Return images (len(rows), size, size, channel) uint8."""
         out = np.empty((len(rows), size, size, 3), np.uint8)
@@ -73,13 +118,11 @@ def augmented_batches(
         steps: how many batches.
         stream: names the two streams of chance, `<stream>/order` and `<stream>/views`.
     """
-    info, device = subject.info, subject.device
+    device = subject.device
     order = seeding.generator(subject.seed, f"{stream}/order")
     chance = seeding.generator(subject.seed, f"{stream}/views", device)
-    mean, std = torch.tensor(info.mean, device=device), torch.tensor(info.std, device=device)
     for rows in row_batches(len(data), batch_size, steps, order):
-        images = to_device(data.decode(rows, info.size), device)
-        (made,) = make_views((view,), images, info.size, mean, std, chance)
+        (made,) = data.views(rows, (view,), subject, chance)
         yield made, torch.from_numpy(data.labels[rows]).to(device)
 
 
