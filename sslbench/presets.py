@@ -27,6 +27,7 @@ HEADER = """\
 # the keys that dvc.yaml names for it.
 """
 BY_EPOCH = "knn_by_epoch"  # the protocol that reads what pretrain.keep_every_epochs keeps
+_REFERENCE = re.compile(r"as ([a-z0-9_.]+)")
 _INCLUDED = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*")
 # Section -> the axes of the grid that say which of its blocks are kept.
 PRUNED = {
@@ -50,6 +51,7 @@ def compose(preset: str, changes: Sequence[str] = (), conf: Path = CONF) -> str:
         UserError: unknown preset, a change of a key that is not there, or a broken file.
     """
     merged = _merged(preset, changes, conf)
+    _look_up(merged, merged)
     _complete_grid(merged)
     _refuse_forgotten_epochs(merged)
     _prune(merged)
@@ -222,9 +224,19 @@ def _refuse_shape(merged: CommentedMap) -> None:
             raise UserError("is no mapping", where=section, mend="see params.yaml")
 
 
+def _look_up(node: CommentedMap, merged: CommentedMap) -> None:
+    """Replace each `as other.key` by the other's value, so that a number has one home in conf/."""
+    for key, value in node.items():
+        if isinstance(value, CommentedMap):
+            _look_up(value, merged)
+        elif isinstance(value, str) and (named := _REFERENCE.fullmatch(value)):
+            found = params.select(merged, named.group(1))
+            node[key] = copy.deepcopy(found)
+
+
 def _refuse_forgotten_epochs(merged: CommentedMap) -> None:
     """Say so now: the cells that follow training would only find out once it is over."""
-    pretrain = merged.get("pretrain")
+    pretrain = merged.get("pretrain", {})
     keeps = isinstance(pretrain, dict) and pretrain.get("keep_every_epochs") is not None
     if BY_EPOCH in merged["grid"]["transfers"] and not keeps:
         mend = "--set pretrain.keep_every_epochs=1"

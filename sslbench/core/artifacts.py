@@ -165,8 +165,8 @@ def read_names(path: Path) -> tuple[list[str], dict[str, str]]:
 class ArrayWriter:
     """Fills the arrays of one safetensors file a few rows at a time; made by `array_writer`."""
 
-    def __init__(self, handle: IO[bytes], layout: Layout) -> None:
-        header, self._offsets = _header(layout)
+    def __init__(self, handle: IO[bytes], layout: Layout, facts: dict[str, str] | None) -> None:
+        header, self._offsets = _header(layout, facts)
         self._handle = handle
         self._layout = layout
         handle.write(header)
@@ -178,17 +178,20 @@ class ArrayWriter:
         Args:
             name: of the array.
             start: the first row.
-            values: (rows, ...), of the array's type.
+            values: (rows, ...), of the array's type; a number's one row is the number.
         """
-        dtype, shape = self._layout[name]
-        if values.dtype != dtype or values.shape[1:] != shape[1:] or start + len(values) > shape[0]:
+        dtype, (count, *rest) = self._layout[name][0], self._layout[name][1] or (1,)
+        values = values.reshape(1) if values.ndim == 0 else values
+        if values.dtype != dtype or [*values.shape[1:]] != rest or start + len(values) > count:
             raise ValueError(f"{name!r} does not take {values.dtype} {values.shape} at {start}")
-        self._handle.seek(self._offsets[name] + _num_bytes((dtype, (start, *shape[1:]))))
+        self._handle.seek(self._offsets[name] + _num_bytes((dtype, (start, *rest))))
         self._handle.write(values.tobytes())
 
 
 @contextmanager
-def array_writer(path: Path, layout: Layout) -> Iterator[ArrayWriter]:
+def array_writer(
+    path: Path, layout: Layout, facts: dict[str, str] | None = None
+) -> Iterator[ArrayWriter]:
     """Yield a writer of a safetensors file that appears, whole, when the block ends without error.
 
     Rows that are not written are zeros.
@@ -196,15 +199,18 @@ def array_writer(path: Path, layout: Layout) -> Iterator[ArrayWriter]:
     Args:
         path: the file.
         layout: name -> numpy type and shape, known before any value is.
+        facts: the file's metadata.
     """
     with atomic(path) as temporary, temporary.open("wb") as handle:
-        yield ArrayWriter(handle, layout)
+        yield ArrayWriter(handle, layout, facts)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write numpy arrays as safetensors, atomically."""
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], facts: dict[str, str] | None = None
+) -> None:
+    """Write numpy arrays as safetensors, atomically; no more than one of them is in memory."""
     layout = {name: (values.dtype, values.shape) for name, values in arrays.items()}
-    with array_writer(path, layout) as writer:
+    with array_writer(path, layout, facts) as writer:
         for name, values in arrays.items():
             writer.write(name, 0, values)
 
@@ -244,7 +250,7 @@ def _refuse_types(file: Any, known: set[str]) -> None:
         raise ValueError(f"{name!r} is of type {kind}, which no file of ours holds")
 
 
-def _header(layout: Layout) -> tuple[bytes, dict[str, int]]:
+def _header(layout: Layout, facts: dict[str, str] | None) -> tuple[bytes, dict[str, int]]:
     """Return a file's beginning and where in the file each array starts, in bytes.
 
     The order of the arrays is safetensors' own, asked of it with arrays of no rows.
@@ -253,9 +259,11 @@ def _header(layout: Layout) -> tuple[bytes, dict[str, int]]:
     from safetensors.numpy import save
 
     empty = {name: np.empty((0, *shape[1:]), dtype) for name, (dtype, shape) in layout.items()}
-    entries = json.loads(save(empty)[8:])
+    entries = json.loads(save(empty, facts)[8:])
     place, places = 0, {}
     for name, entry in entries.items():
+        if name not in layout:  # the metadata
+            continue
         places[name], end = place, place + _num_bytes(layout[name])
         entry |= {"shape": list(layout[name][1]), "data_offsets": [place, end]}
         place = end

@@ -13,18 +13,20 @@ from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 NAME = "trajectory.safetensors"
 _EVERY = "keep_every_epochs"
 
 
-def write(path: Path, weights: Mapping[int, Mapping[str, torch.Tensor]], every: int | None) -> None:
+def write(path: Path, weights: Mapping[int, Mapping[str, np.ndarray]], every: int | None) -> None:
     """Write the weights of each kept epoch.
 
     Args:
         path: the file.
-        weights: epochs done, from 1 -> the backbone's tensors by name.
+        weights: epochs done, from 1 -> the backbone's arrays by name; memory maps are copied one
+            by one.
         every: how often an epoch was kept; None where none was to be.
     """
     named = {
@@ -32,7 +34,7 @@ def write(path: Path, weights: Mapping[int, Mapping[str, torch.Tensor]], every: 
         for epoch, tensors in weights.items()
         for name, value in tensors.items()
     }
-    artifacts.write_tensors(path, named, {_EVERY: "none" if every is None else str(every)})
+    artifacts.write_arrays(path, named, {_EVERY: "none" if every is None else str(every)})
 
 
 def epochs_of(path: Path) -> list[int]:

@@ -152,7 +152,7 @@ class Method(nn.Module):
         label_subset: which labels are granted, where `needs` asks for some.
         reestimates_batch_norms: True where training shows the backbone parts of images, whose
             batch-norm statistics whole images do not have; they are then measured again on whole,
-            un-augmented train images after the last step.
+            un-augmented train images after the last step, and in the copy of each kept epoch.
     """
 
     needs: ClassVar[Needs] = Needs()

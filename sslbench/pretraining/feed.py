@@ -34,7 +34,7 @@ class Feed:
         self.decoder: Decoder | None = None
         self.is_resident = False
         if split.is_encoded:
-            self.decoder = Decoder(split, torch.get_num_threads())
+            self.decoder = split.decoder
         elif _fits(split.pixels.nbytes, device):
             self.is_resident = True
             self._resident = _channels_first(np.array(split.pixels)).to(device)

@@ -35,8 +35,9 @@ class Budget:
         for name in ("epochs", "batch_size", "image_size", "accumulate", "checkpoint_every_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        if self.keep_every_epochs is not None and self.keep_every_epochs < 1:
-            raise ValueError("keep_every_epochs must be at least 1, or null")
+        every = self.keep_every_epochs
+        if every is not None and not 1 <= every < self.epochs:
+            raise ValueError("keep_every_epochs must be null, or at least 1 and below epochs")
         if self.batch_size % self.accumulate:
             raise ValueError("accumulate must divide batch_size")
 

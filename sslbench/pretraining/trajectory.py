@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sslbench.backbones.base import Backbone
 from sslbench.core import artifacts, trajectory_file
+from sslbench.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,18 @@ class Trajectory:
         Args:
             out: the folder.
             is_trained: False for a method without epochs.
+
+        Raises:
+            UserError: a kept epoch is gone or damaged.
         """
         epochs = self.kept if is_trained else []
         path = out / trajectory_file.NAME
-        weights = {epoch: artifacts.read_tensors(self._path(epoch)) for epoch in epochs}
+        try:
+            weights = {epoch: artifacts.read_arrays(self._path(epoch)) for epoch in epochs}
+        except UserError as error:
+            # The state that a run resumes from lies beyond that epoch: it would not come again.
+            mend = f"remove {self.scratch}, and run the stage again from its start"
+            raise UserError(f"a kept epoch is lost ({error})", mend=mend) from None
         trajectory_file.write(path, weights, self.every)
         return path
 

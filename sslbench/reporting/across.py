@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sslbench.reporting.collect import CellRecord, Collected
 from sslbench.reporting.inference import AverageRanks, Components, Inference
 from sslbench.reporting.leaderboard import NONE, competes, goodness, show, show_unit
-from sslbench.reporting.records import drawn, draws_of
+from sslbench.reporting.records import drawn, draws_of, epochs
 from sslbench.reporting.tables import Number
 
 NO_RANKS = (
@@ -61,8 +61,12 @@ class Across:
 
 
 def across(collected: Collected, numbers: Sequence[Number], inference: Inference) -> Across:
-    """Return what spans the columns of a report."""
-    scores = block_scores(numbers)
+    """Return what spans the columns of a report.
+
+    A protocol that follows training has no blocks: its last epoch is another protocol's number.
+    """
+    followed = {(c.dataset, c.protocol) for c in collected.cells if epochs(c.record)}
+    scores = block_scores([n for n in numbers if (n.dataset, n.protocol) not in followed])
     groups: dict[tuple[str, str, str], list[CellRecord]] = {}
     for cell in collected.cells:
         groups.setdefault((cell.dataset, cell.protocol, cell.method), []).append(cell)

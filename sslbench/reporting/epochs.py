@@ -18,6 +18,13 @@ NOTE = (
 )
 
 
+# Heads of the table.
+HEADS = (
+    *("method", "protocol", "metric", "last epoch", "best on val", "best on test"),
+    *("inflation", "epochs best on test"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
     """One method under one protocol that follows training; values are means over seeds.

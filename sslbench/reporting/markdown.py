@@ -120,9 +120,7 @@ def _md_twins(rows: Sequence[TwinRow]) -> list[str]:
 
 
 def _md_epochs(rows: Sequence[EpochRow]) -> list[str]:
-    heads = ["method", "protocol", "metric", "last epoch", "best on val", "best on test"]
-    heads += ["inflation", "epochs best on test"]
-    lines = ["### Epoch by epoch", "", _md_row(heads), _md_rule(len(heads))]
+    lines = ["### Epoch by epoch", "", _md_row(epochs.HEADS), _md_rule(len(epochs.HEADS))]
     for row in rows:
         metric = " ".join(filter(None, (row.metric, show_unit(row.unit))))
         lines.append(_md_row([_md_method(row.method), row.protocol, metric, *row.shown()]))

@@ -14,7 +14,8 @@ from sslbench.core.records import is_finite
 
 PREPARE, PRETRAIN, EXTRACT = "prepare", "pretrain", "extract"
 # Endings of the headlines beside a metric that was measured at each epoch.
-BEST_EPOCHS = ON_VAL, ON_TEST = "_best_val_epoch", "_best_test_epoch"
+ON_VAL, ON_TEST = "_best_val_epoch", "_best_test_epoch"
+BEST_EPOCHS = (ON_VAL, ON_TEST)
 _WAYS = ("higher", "lower", "neither")
 _ROUNDING = 1e-5  # of a mean over samples that were stored as float32
 # Part of a number's id, which slashes divide.

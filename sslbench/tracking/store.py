@@ -61,6 +61,19 @@ def reachable() -> Iterator[None]:
         raise UserError(f"no MLflow there ({said})", where=uri(), mend=mend) from None
 
 
+def _logged(row: Mapping[str, Any]) -> tuple[str, int, float]:
+    """Return a measurement's key, step and value: a key of its own for what is no headline."""
+    role, step = row.get("role", "headline"), 0
+    key = f"{row.get('split', 'test')}/{row['metric']}"
+    if role == "layer":
+        key += f"/{row['layer']}"
+    elif role != "headline":
+        key += f"/{role}"
+        # A curve over epochs; its end, which has no number, is the headline beside it.
+        step = row.get("detail", {}).get("epoch") or 0
+    return key, step, row["value"]
+
+
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in params.items():
@@ -247,11 +260,11 @@ class Store:
     def log_record(self, run_id: str, record: Mapping[str, Any], path: Path) -> None:
         """Log a record's numbers as metrics and the file itself as an artifact."""
         now = time.time()
-        rows: dict[str, float] = {}
-        for row in record.get("measurements", ()):
-            suffix = f"/{row['layer']}" if row.get("role") == "layer" else ""
-            rows[f"{row.get('split', 'test')}/{row['metric']}{suffix}"] = row["value"]
-        self.log_metrics(run_id, [{"time": now, "step": 0, "values": rows}])
+        events = [
+            {"time": now, "step": step, "values": {key: value}}
+            for key, step, value in map(_logged, record.get("measurements", ()))
+        ]
+        self.log_metrics(run_id, events)
         environment = _flatten(record.get("environment", {}), "sslbench.environment")
         for key, value in environment.items():
             self.client.set_tag(run_id, key, value)

@@ -10,6 +10,7 @@ from sslbench.evaluation.protocols.parts.average_precision import area, eleven_p
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class
 from sslbench.evaluation.protocols.parts.resampling import standard_error
 from sslbench.evaluation.protocols.parts.segmentation_scores import mean_iou
+from sslbench.evaluation.protocols.segmentation import mean_iou_of
 from sslbench.evaluation.statistics.intervals import normal_interval
 
 SHARES = np.array([0.9, 0.6, 0.4])  # right answers of each class
@@ -61,6 +62,11 @@ def test_few_samples_and_a_draw_without_value_give_none():
     assert standard_error(seldom, 100) is None
 
 
+def test_where_all_are_right_nothing_is_known_of_the_error():
+    labels = np.arange(100) % 3
+    assert per_class_error(labels, labels) is None
+
+
 def covered(draw, truth, runs):
     """How often the 95 % interval of a value and its error holds the truth."""
     inside = []
@@ -83,13 +89,20 @@ def draw_ap(rng, rule):
     return rule(scores, positives), error
 
 
+def test_of_mean_iou_it_is_that_of_summed_areas():
+    areas = np.random.default_rng(4).integers(1, 90, size=(40, 3, 5))
+    areas[:, 1:] += areas[:, :1]  # true and found pixels are no fewer than those found right
+    rows = np.random.default_rng(5).integers(40, size=40)
+    assert mean_iou_of(areas, rows) == mean_iou(areas[rows].sum(axis=0))
+
+
 def draw_iou(rng):
     """Areas of 200 images of three classes; how well each image is found differs."""
     true = rng.integers(50, 200, size=(200, 3))
     right = np.round(true * rng.beta(8, 2, size=(200, 3))).astype(int)
     found = right + rng.integers(0, 40, size=(200, 3))
     areas = np.stack([right, true, found], axis=1)
-    error = standard_error(lambda rows: mean_iou(areas[rows].sum(axis=0)), 200)
+    error = standard_error(partial(mean_iou_of, areas), 200)
     return mean_iou(areas.sum(axis=0)), error
 
 

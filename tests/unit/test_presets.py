@@ -121,6 +121,23 @@ def test_mistakes_are_one_line(preset, changes, says):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["evaluation", "real_images", "cifar10", "imagenet"])
+def test_protocols_alike_share_their_numbers_in_every_preset(name):
+    """`as extract.max_dim` and its like follow what the preset, and the user, put there."""
+    changes = [
+        "grid.transfers=[knn_by_epoch, robustness, layers]", "grid.probes=[knn, linear]",
+        "pretrain.keep_every_epochs=1", "probe.knn.temperature=[0.2]", "probe.linear.num_c=3",
+    ]  # fmt: skip
+    values = yaml.safe_load(presets.compose(name, changes))
+    followed, extract = values["transfer"]["knn_by_epoch"], values["extract"]
+    assert followed["knn"] == values["probe"]["knn"]
+    assert followed["knn"]["temperature"] == [0.2]
+    assert followed["max_dim"] == values["transfer"]["robustness"]["max_dim"] == extract["max_dim"]
+    assert followed["batch_size"] == extract["batch_size"]
+    for protocol in ("robustness", "layers"):
+        assert values["transfer"][protocol]["linear"] == values["probe"]["linear"]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [

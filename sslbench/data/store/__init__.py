@@ -19,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +40,9 @@ from sslbench.data.store.writer import (
     split_writer,
     write_split,
 )
+
+if TYPE_CHECKING:
+    from sslbench.data.store.decoder import Decoder
 
 __all__ = [
     "MAX_RAW_SIZE",
@@ -134,6 +139,15 @@ class Split:
                 return np.asarray(decoding.to_rgb(self.encoded(index)), dtype=np.uint8)
         pixels: np.ndarray = self.pixels[int(index)]
         return pixels
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What decodes its files ahead; one for all, since it keeps images up to a GiB."""
+        import torch
+
+        from sslbench.data.store.decoder import Decoder
+
+        return Decoder(self, torch.get_num_threads())
 
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of one image in pixels; nothing is decoded for it."""

@@ -1,33 +1,23 @@
-"""Images of files: decoded by threads, each used by the thread that decoded it."""
+"""Images of a split of files: decoded by threads, each used by the thread that decoded it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from sslbench.data.store import Split
+
 # Decoded images are kept up to this much memory, whatever the number of images.
 MOST_KEPT_BYTES = 2**30
 # Images that a thread takes at a time: handing over one by one costs as much as a small crop.
 _IMAGES_PER_TASK = 8
-
-
-class Source(Protocol):
-    """A split of files, or several end to end."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Return (height, width) of one image in pixels."""
-
-    def image(self, index: int) -> np.ndarray:
-        """Return one image (height, width, 3) uint8."""
 
 
 class Decoder:
@@ -36,10 +26,10 @@ class Decoder:
     Memory does not grow with the split: beside the images kept, each thread holds one.
     """
 
-    def __init__(self, source: Source, threads: int) -> None:
-        self._source = source
+    def __init__(self, split: Split, threads: int) -> None:
+        self._split = split
         self._pool = ThreadPoolExecutor(threads)
-        self._sizes = np.zeros((len(source), 2), np.int32)
+        self._sizes = np.zeros((len(split), 2), np.int32)
         self._kept: dict[int, Tensor] = {}
         self._room = MOST_KEPT_BYTES
         self._lock = Lock()
@@ -47,7 +37,7 @@ class Decoder:
     def sizes(self, rows: np.ndarray) -> Tensor:
         """Return (batch, 2) height and width in pixels, as floats, of (batch,) rows."""
         for row in rows[self._sizes[rows, 0] == 0]:
-            self._sizes[row] = self._source.size(row)
+            self._sizes[row] = self._split.size(row)
         return torch.from_numpy(self._sizes[rows]).float()
 
     def start(self, rows: np.ndarray, use: Callable[[int, Tensor], None]) -> list[Future[None]]:
@@ -74,7 +64,7 @@ class Decoder:
         """Return one image (height, width, 3) uint8, which nobody may change."""
         found = self._kept.get(row)
         if found is None:
-            found = torch.from_numpy(np.array(self._source.image(row)))
+            found = torch.from_numpy(np.array(self._split.image(row)))
             self._keep(row, found)
         return found
 

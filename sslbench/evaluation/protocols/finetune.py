@@ -102,7 +102,8 @@ def _rows_of_several(
     scores: np.ndarray, test: Split, chosen: Chosen, role: Role
 ) -> list[Measurement]:
     row = partial(_row, test=test, chosen=chosen, role=role)
-    return [ranked(metric, scores, test.column("targets"), row) for metric in RULES]
+    targets, is_headline = test.column("targets"), role == "headline"
+    return [ranked(metric, scores, targets, row, with_error=is_headline) for metric in RULES]
 
 
 def _row(metric: str, value: float, test: Split, chosen: Chosen, role: Role) -> Measurement:

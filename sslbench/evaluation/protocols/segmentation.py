@@ -119,7 +119,8 @@ def measure(
     for (metric, is_pretrained), run in choice.networks.items():
         role: Role = "headline" if is_pretrained else "twin"
         by_image = _areas(run.network, subject, test, choice.side)
-        error = standard_error(partial(_mean_iou_of, by_image), len(test))
+        of_images = partial(mean_iou_of, by_image)
+        error = standard_error(of_images, len(test)) if is_pretrained else None
         rows.append(
             Measurement(
                 metric=metric, value=mean_iou(by_image.sum(axis=0)), unit="fraction", n=len(test),
@@ -178,7 +179,8 @@ def _areas(network: nn.Module, subject: Subject, split: Split, side: int) -> np.
     return found
 
 
-def _mean_iou_of(by_image: np.ndarray, rows: np.ndarray) -> float:
+def mean_iou_of(by_image: np.ndarray, rows: np.ndarray) -> float:
+    """Return the mean IoU of some images, by rows of areas (num_images, 3, classes)."""
     # How often each image was drawn, times its areas: no copy of them all for each draw.
     times = np.bincount(rows, minlength=len(by_image))
     return mean_iou(np.tensordot(times, by_image, axes=1))

@@ -21,13 +21,13 @@ class Interval:
     Attributes:
         low: lower end, in the unit of the values.
         high: upper end.
-        kind: `t` (over seeds), `Wilson` or `bootstrap` (over test samples, one seed).
+        kind: `t` (over seeds); `Wilson`, `bootstrap` or `normal` (over test samples, one seed).
         over: what varies, such as `3 seeds` or `2000 test samples, one seed`.
     """
 
     low: float
     high: float
-    kind: Literal["t", "Wilson", "bootstrap"]
+    kind: Literal["t", "Wilson", "bootstrap", "normal"]
     over: str
 
 
@@ -41,7 +41,8 @@ def interval_of(
 
     Several seeds: Student's t over seeds. One seed: Wilson's interval where the value is a share
     of test samples that are right, a bootstrap over test samples where it is another mean of
-    theirs and there are `LEAST_SAMPLES`; else the normal one where its standard error is known.
+    theirs and there are `LEAST_SAMPLES`. Where no samples were kept, the normal one if its standard
+    error is known. None in all other cases.
 
     Args:
         values: one per seed.
@@ -96,15 +97,15 @@ def wilson_interval(share: float, num_samples: int, confidence: float) -> Interv
 
 
 def normal_interval(value: float, standard_error: float, confidence: float) -> Interval:
-    """Return the value and the normal quantile's number of standard errors to either side.
+    """Return the normal quantile's number of standard errors to either side; may leave [0, 1].
 
     Source: Efron and Tibshirani 1993, chapter 12.
     """
     from scipy.special import ndtri
 
     half = float(ndtri(0.5 + confidence / 2)) * standard_error
-    over = "test samples (its standard error), one seed"
-    return Interval(value - half, value + half, "bootstrap", over)
+    over = "test samples (a bootstrap's standard error), one seed"
+    return Interval(value - half, value + half, "normal", over)
 
 
 def bootstrap_interval(

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sslbench.reporting.epochs import NOTE, EpochRow
+from sslbench.reporting.epochs import HEADS, NOTE, EpochRow
 from sslbench.reporting.figures import epoch_panels
 from sslbench.reporting.leaderboard import show_unit
 from sslbench.reporting.markup import Markup, anchor, breakable, element
 from sslbench.reporting.page.boards import figure, scrolling
-
-COLUMNS = (
-    *("method", "protocol", "metric", "last epoch", "best on val", "best on test"),
-    *("inflation", "epochs best on test"),
-)
 
 
 def epochs_part(name: str, rows: Sequence[EpochRow]) -> list[Markup]:
@@ -21,8 +16,8 @@ def epochs_part(name: str, rows: Sequence[EpochRow]) -> list[Markup]:
     if not rows:
         return []
     heads = (
-        element("th", column, scope="col", class_="text" if column in COLUMNS[1:3] else None)
-        for column in COLUMNS
+        element("th", column, scope="col", class_="text" if column in HEADS[1:3] else None)
+        for column in HEADS
     )
     table = element(
         "table",

@@ -32,8 +32,12 @@ def checkpoint_dir(checkpoint_dir):
         for name, value in backbone.state_dict().items()
     }
     path = checkpoint_dir / trajectory_file.NAME
-    trajectory_file.write(path, {1: dead, 2: other}, every=1)
+    trajectory_file.write(path, {1: numpy(dead), 2: numpy(other)}, every=1)
     return checkpoint_dir
+
+
+def numpy(weights):
+    return {name: value.numpy() for name, value in weights.items()}
 
 
 @pytest.fixture
@@ -124,7 +128,7 @@ def test_weights_of_another_network_are_refused(checkpoint_dir, dataset_dir):
     path = checkpoint_dir / trajectory_file.NAME
     weights = artifacts.read_tensors(checkpoint_dir / artifacts.BACKBONE)
     weights["conv9.weight"] = weights.pop("conv1.weight")
-    trajectory_file.write(path, {1: weights}, every=1)
+    trajectory_file.write(path, {1: numpy(weights)}, every=1)
     with pytest.raises(UserError, match="weights are not those") as caught:
         run(checkpoint_dir, dataset_dir)
     assert str(path) in str(caught.value)

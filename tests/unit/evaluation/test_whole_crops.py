@@ -76,9 +76,8 @@ def test_every_file_is_decoded_once_however_long_training_goes_on(subject, split
     monkeypatch.setattr(
         Split, "image", lambda self, row: seen.append((self.path.stem, row)) or image(self, row)
     )
-    data = JoinedImages(splits)
-    for _ in range(2):
-        batches(subject, data, PLAIN, 6)
+    for rows in (None, np.array([0, 1, 7])):
+        batches(subject, JoinedImages(splits, rows), PLAIN, 6)
     assert sorted(seen) == [("train", row) for row in range(6)] + [("val", row) for row in range(3)]
 
 
@@ -92,10 +91,13 @@ def test_the_same_seed_gives_the_same_crops_whatever_the_threads(subject, splits
     assert torch.equal(*made)
 
 
-@pytest.mark.parametrize("rows", [None, [8, 0, 5, 6]])
-def test_an_image_is_that_of_its_split_and_row(splits, rows):
-    data = JoinedImages(splits, None if rows is None else np.array(rows))
+def test_an_image_is_that_of_its_split_and_row(subject, splits):
+    """Rows of both splits, out of order, each told by its noise."""
+    rows = np.array([8, 0, 5, 6])
     every = [split.image(row) for split in splits for row in range(len(split))]
-    for place, row in enumerate(range(9) if rows is None else rows):
-        assert np.array_equal(data.image(place), every[row])
-        assert data.size(place) == (40, 120)
+    (made,) = JoinedImages(splits, rows).views(np.arange(4), (PLAIN,), subject, torch.Generator())
+    (whole,) = JoinedImages(splits).views(np.arange(9), (PLAIN,), subject, torch.Generator())
+    assert len({image.tobytes() for image in every}) == 6  # val's are train's first three
+    assert torch.equal(made, whole[rows])
+    assert torch.equal(made[0], whole[2])
+    assert not torch.equal(made[0], made[1])

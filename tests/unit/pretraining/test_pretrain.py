@@ -60,7 +60,8 @@ def run(
 ) -> list[dict]:
     torch.set_num_threads(1)
     recipe = {k: v for k, v in harness.SMALL["recipes"][name].items() if k != "predecessor"}
-    recipe = recipe | {"backbone": recipe["backbone"] | {"width": width}}
+    sized = {} if recipe["backbone"]["family"] == "vit" else {"width": width}
+    recipe = recipe | {"backbone": recipe["backbone"] | sized}
     request = Request(
         name=name, seed=seed, data=data, budget=BUDGET, recipe=recipe,
         method_params=harness.shrink(harness.SMALL["methods"][name]), device="cpu",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ from sslbench.core import artifacts, trajectory_file
 from sslbench.core.errors import UserError
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.pretraining import loop
+from sslbench.pretraining.trajectory import Trajectory
+from tests.memory import peak_bytes
 from tests.unit.pretraining import test_pretrain
 from tests.unit.pretraining.test_pretrain import BUDGET, data, run
 
@@ -36,7 +40,7 @@ def same(first, second):
 
 
 @pytest.mark.parametrize(
-    ("every", "epochs", "kept"), [(1, 4, [1, 2, 3]), (2, 5, [2, 4]), (3, 3, [])]
+    ("every", "epochs", "kept"), [(1, 4, [1, 2, 3]), (2, 5, [2, 4]), (2, 3, [2])]
 )
 def test_epochs_are_kept_as_often_as_asked_but_not_the_last(pretrain, every, epochs, kept):
     folder = pretrain("rotation", "out", epochs=epochs, keep_every_epochs=every)
@@ -123,7 +127,36 @@ def test_a_damaged_file_is_refused(pretrain, spoil, message):
         trajectory_file.epochs_of(path)
 
 
-@pytest.mark.parametrize("every", [0, -1])
-def test_a_budget_that_keeps_every_zeroth_epoch_is_refused(pretrain, every):
-    with pytest.raises(UserError, match="keep_every_epochs must be at least 1, or null"):
-        pretrain("rotation", "out", keep_every_epochs=every)
+@pytest.mark.parametrize("every", [0, -1, 3, 50])
+def test_a_budget_that_would_keep_nothing_is_refused(pretrain, every):
+    with pytest.raises(UserError, match="must be null, or at least 1 and below epochs"):
+        pretrain("rotation", "out", epochs=3, keep_every_epochs=every)
+
+
+def test_a_lost_epoch_says_what_to_remove(pretrain, tmp_path, monkeypatch):
+    budget = {"epochs": 4, "keep_every_epochs": 1, "checkpoint_every_epochs": 2}
+    write = trajectory_file.write
+    monkeypatch.setattr(trajectory_file, "write", None)  # killed at the very end
+    with pytest.raises(TypeError):
+        pretrain("rotation", "cut", **budget)
+    monkeypatch.setattr(trajectory_file, "write", write)
+    scratch = tmp_path / "cut/scratch"
+    (scratch / "epoch1.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=rf"a kept epoch is lost.*remove {scratch}"):
+        pretrain("rotation", "cut", **budget)
+    shutil.rmtree(scratch)
+    folder = pretrain("rotation", "cut", **budget)
+    assert trajectory_file.epochs_of(folder / trajectory_file.NAME) == [1, 2, 3]
+
+
+def test_a_transformer_is_kept_too(pretrain):
+    folder = pretrain("mae", "out", epochs=2, keep_every_epochs=1)
+    assert not same(weights(folder, 1), weights(folder))
+
+
+def test_many_epochs_are_written_without_being_held(tmp_path):
+    """Six epochs of 16 MB each pass through a few MB: every array is a map of its own file."""
+    trajectory = Trajectory(tmp_path, 1, 7)
+    for epoch in trajectory.kept:
+        trajectory.keep(epoch, torch.nn.Linear(2048, 2048))
+    assert peak_bytes(lambda: trajectory.write(tmp_path / "out", is_trained=True)) < 40 * 2**20

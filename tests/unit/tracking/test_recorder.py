@@ -41,6 +41,30 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_only_headlines_have_the_plain_key(folder):
+    """Values on random weights, at layers and at epochs must not take the result's place."""
+    common = {"metric": "top1", "split": "test"}
+    rows = [
+        {"role": "headline", "value": 0.9, "detail": {"epoch": None}},
+        {"role": "layer", "layer": "layer1", "value": 0.5},
+        {"role": "epoch", "value": 0.3, "detail": {"epoch": 1}},
+        {"role": "epoch", "value": 0.6, "detail": {"epoch": 2}},
+        {"role": "twin", "value": 0.2},
+    ]
+    record = folder / "record.json"
+    record.write_text(json.dumps({"measurements": [{**common, **row} for row in rows]}))
+    mirror = store.Store()
+    journal.Journal(START).finish("FINISHED", record=str(record), system={})
+    recorder.drain(mirror, until_quiet=False)
+    run = mirror.find(store.FINGERPRINT, "f" * 64)
+    logged = {key: value for key, value in run.data.metrics.items() if key.startswith("test/")}
+    assert logged == {
+        "test/top1": 0.9, "test/top1/layer1": 0.5, "test/top1/epoch": 0.6, "test/top1/twin": 0.2,
+    }  # fmt: skip
+    curve = mirror.client.get_metric_history(run.info.run_id, "test/top1/epoch")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.3), (2, 0.6)]
+
+
 def test_a_journal_becomes_one_nested_run_and_twice_is_once(folder):
     mirror = store.Store()
     for _ in range(2):

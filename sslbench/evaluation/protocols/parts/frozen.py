@@ -12,6 +12,7 @@ from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features, id_hashes
 from sslbench.data.store import Split
 from sslbench.evaluation.features.extract import layer_batches
+from sslbench.evaluation.protocols.parts import scratch
 from sslbench.evaluation.protocols.parts.linear_fit import Probe
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
@@ -36,7 +37,7 @@ def features_of(
     for rows, layers in batches:
         for name, kept in keep(layers).items():
             values = kept.cpu().numpy()
-            arrays.setdefault(name, np.empty((len(split), values.shape[1]), np.float32))
+            arrays.setdefault(name, scratch.empty((len(split), values.shape[1]), np.float32))
             arrays[name][rows] = values
     for name, values in arrays.items():
         _refuse_non_finite(values, name, subject)

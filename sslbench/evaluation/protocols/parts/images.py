@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from sslbench.core import seeding
 from sslbench.data.store import Split
-from sslbench.data.store.decoder import Decoder, wait
+from sslbench.data.store.decoder import wait
 from sslbench.evaluation.features.model import plain_view, to_device
 from sslbench.evaluation.protocols.parts.row_batches import row_batches
 from sslbench.evaluation.protocols.parts.transfer import Subject
@@ -52,26 +51,6 @@ class JoinedImages:
         """Return the number of images."""
         return len(self.labels)
 
-    def size(self, index: int) -> tuple[int, int]:
-        """Return (height, width) of one image in pixels."""
-        split, row = self._place(index)
-        return split.size(row)
-
-    def image(self, index: int) -> np.ndarray:
-        """Return one image (height, width, 3) uint8 at its own size."""
-        split, row = self._place(index)
-        return split.image(row)
-
-    def _place(self, index: int) -> tuple[Split, int]:
-        """Return the split of an image and its row there."""
-        wanted = int(self._kept[index])
-        which = int(np.searchsorted(self._starts, wanted, side="right")) - 1
-        return self._splits[which], wanted - int(self._starts[which])
-
-    @cached_property
-    def _decoder(self) -> Decoder:
-        return Decoder(self, torch.get_num_threads())
-
     def views(
         self, rows: np.ndarray, policy: tuple[View, ...], subject: Subject, chance: torch.Generator
     ) -> list[Tensor]:
@@ -90,19 +69,33 @@ class JoinedImages:
         if not self._splits[0].is_encoded:
             images = to_device(self.decode(rows, info.size), device)
             return make_views(policy, images, info.size, mean, std, chance)
-        views = WholeViews(policy, self._decoder.sizes(rows), info.size, chance)
-        wait(self._decoder.start(rows, views.cut))
+        parts = list(self._by_split(rows))
+        sizes = torch.empty(len(rows), 2)
+        for split, places, inside in parts:
+            sizes[places] = split.decoder.sizes(inside)
+        views = WholeViews(policy, sizes, info.size, chance)
+        for split, places, inside in parts:
+
+            def cut(index: int, image: Tensor, places: np.ndarray = places) -> None:
+                views.cut(int(places[index]), image)
+
+            wait(split.decoder.start(inside, cut))
         return views.finish(mean, std)
 
     def decode(self, rows: np.ndarray, size: int) -> np.ndarray:
         """Return images (len(rows), size, size, channel) uint8."""
         out = np.empty((len(rows), size, size, 3), np.uint8)
+        for split, places, inside in self._by_split(rows):
+            out[places] = split.decode(inside, size)
+        return out
+
+    def _by_split(self, rows: np.ndarray) -> Iterator[tuple[Split, np.ndarray, np.ndarray]]:
+        """Yield each split with images among the rows, their places there, and its own rows."""
         wanted = self._kept[rows]
         for split, start in zip(self._splits, self._starts, strict=False):
-            inside = (wanted >= start) & (wanted < start + len(split))
-            if inside.any():
-                out[inside] = split.decode(wanted[inside] - start, size)
-        return out
+            places = np.flatnonzero((wanted >= start) & (wanted < start + len(split)))
+            if len(places):
+                yield split, places, wanted[places] - start
 
 
 def augmented_batches(

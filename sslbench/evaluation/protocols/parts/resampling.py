@@ -19,7 +19,8 @@ LEAST_SAMPLES = 30  # as for the bootstrap of a mean: fewer make it too small
 def standard_error(statistic: Callable[[np.ndarray], float], num_samples: int) -> float | None:
     """Return the standard error of a statistic over test samples, or None where it is unknown.
 
-    Unknown below `LEAST_SAMPLES`, and where a draw lacks what the statistic needs.
+    Unknown below `LEAST_SAMPLES`, where a draw lacks what the statistic needs, and where all draws
+    are equal. It is too small near 0 and 1, and of classes with a handful of samples.
 
     Args:
         statistic: (num_samples,) row numbers, some of them several times -> the value on those
@@ -34,4 +35,5 @@ def standard_error(statistic: Callable[[np.ndarray], float], num_samples: int) -
         values = [statistic(rows) for rows in draws]
     except ValueError:
         return None
-    return float(np.std(values, ddof=1))
+    found = float(np.std(values, ddof=1))
+    return found or None  # where all are right nothing varies, and nothing is known
