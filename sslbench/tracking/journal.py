@@ -118,3 +118,19 @@ def flatten_epoch(row: dict[str, Any]) -> dict[str, float]:
     for group in ("parts", "health"):
         flat |= {f"{group}/{name}": value for name, value in row.get(group, {}).items()}
     return flat
+
+
+def logged(row: Mapping[str, Any]) -> tuple[str, int, float] | None:
+    """Return a measurement's key, step and value in the store.
+
+    What is no headline has a key of its own. Single epochs make a curve; its end, which has no
+    number, is a headline too and gives None.
+    """
+    role = row.get("role", "headline")
+    key = f"{row.get('split', 'test')}/{row['metric']}"
+    if role == "headline":
+        return key, 0, row["value"]
+    if role == "epoch":
+        epoch = row["detail"]["epoch"]
+        return None if epoch is None else (f"{key}/epoch", epoch, row["value"])
+    return f"{key}/{row['layer'] if role == 'layer' else role}", 0, row["value"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.core.errors import UserError
+from sslbench.tracking import journal
 
 EXPERIMENT = "sslbench"
 DATABASE = Path("mlflow.db")
@@ -59,19 +60,6 @@ def reachable() -> Iterator[None]:
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             mend = "close whatever else uses the file, then run `sslbench publish` again"
         raise UserError(f"no MLflow there ({said})", where=uri(), mend=mend) from None
-
-
-def _logged(row: Mapping[str, Any]) -> tuple[str, int, float]:
-    """Return a measurement's key, step and value: a key of its own for what is no headline."""
-    role, step = row.get("role", "headline"), 0
-    key = f"{row.get('split', 'test')}/{row['metric']}"
-    if role == "layer":
-        key += f"/{row['layer']}"
-    elif role != "headline":
-        key += f"/{role}"
-        # A curve over epochs; its end, which has no number, is the headline beside it.
-        step = row.get("detail", {}).get("epoch") or 0
-    return key, step, row["value"]
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -260,9 +248,9 @@ class Store:
     def log_record(self, run_id: str, record: Mapping[str, Any], path: Path) -> None:
         """Log a record's numbers as metrics and the file itself as an artifact."""
         now = time.time()
+        logged = filter(None, map(journal.logged, record.get("measurements", ())))
         events = [
-            {"time": now, "step": step, "values": {key: value}}
-            for key, step, value in map(_logged, record.get("measurements", ()))
+            {"time": now, "step": step, "values": {key: value}} for key, step, value in logged
         ]
         self.log_metrics(run_id, events)
         environment = _flatten(record.get("environment", {}), "sslbench.environment")

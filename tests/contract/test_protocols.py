@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sslbench import presets
 from sslbench.core import params
 from sslbench.evaluation import protocols
 
@@ -76,8 +78,10 @@ def test_the_choice_is_made_without_test(name, kind):
 
 @pytest.mark.parametrize(("name", "kind"), kinds())
 def test_conf_has_a_block_of_valid_params(name, kind):
-    content = params.load(ROOT / "conf" / "parts" / "protocols.yaml")
     section = "probe" if kind == "probe" else "transfer"
+    axis = {"probe": "probes", "transfer": "transfers"}.get(kind, f"{kind}_transfers")
+    changes = [f"grid.{axis}=[{name}]", "pretrain.keep_every_epochs=1"]
+    content = yaml.safe_load(presets.compose("default", changes, ROOT / "conf"))
     assert params.build(protocols.load(name).Params, content[section][name], f"{section}.{name}")
 
 

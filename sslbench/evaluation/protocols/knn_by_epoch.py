@@ -1,9 +1,9 @@
 """The kNN probe after every kept epoch of pretraining, and what choosing among epochs does.
 
-Source   kNN as in `knn` (Wu et al. 2018). Published tables often hold the best epoch on the test
-         set: lightly's benchmarks print the largest validation value of a run, with ImageNet's
-         validation set as the test set (`max(metric_callback.val_metrics[...])`); solo-learn's
-         CIFAR tables are read from probes that run beside training
+Source   kNN as in `knn`: Wu et al. 2018, https://arxiv.org/abs/1805.01978, section 3.4. Published
+         tables often hold the best epoch on the test set: lightly's ImageNet benchmark
+         (https://github.com/lightly-ai/lightly, knn_eval.py, linear_eval.py) prints the largest
+         validation value of a run; solo-learn's CIFAR tables come from probes beside training
 Chosen   k, temperature and layer of each epoch on val, as in `knn`; the epoch for
          top1_best_val_epoch on val, of equals the latest
 Headline top1 is that of the last epoch, `knn`'s own number. top1_best_val_epoch is honest too:

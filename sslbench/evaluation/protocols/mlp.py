@@ -16,7 +16,6 @@ Differs  Adam with decoupled decay at a constant rate, so that one run shows eve
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -110,7 +109,9 @@ def measure(choice: MLPChoice, train: Features, val: Features, test: Features) -
         value = float(np.mean(values))
         rows.append(layer_row(name, value, first, "headline", len(test.labels), notes))
     rows[0] = replace(rows[0], per_sample=right.mean(axis=0, dtype=np.float32))
-    error = standard_error(partial(_mean_over_seeds, of_seeds, test.labels), len(test.labels))
+    error = standard_error(
+        lambda rows: _mean_over_seeds(of_seeds, test.labels, rows), len(test.labels)
+    )
     rows[1] = replace(rows[1], standard_error=error)
     for chosen in choice.layers:
         value = top1(predicted[chosen.layer], test.labels)

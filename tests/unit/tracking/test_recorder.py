@@ -49,6 +49,7 @@ def test_only_headlines_have_the_plain_key(folder):
         {"role": "layer", "layer": "layer1", "value": 0.5},
         {"role": "epoch", "value": 0.3, "detail": {"epoch": 1}},
         {"role": "epoch", "value": 0.6, "detail": {"epoch": 2}},
+        {"role": "epoch", "value": 0.9, "detail": {"epoch": None}},
         {"role": "twin", "value": 0.2},
     ]
     record = folder / "record.json"
