@@ -94,9 +94,9 @@ def curve_panels(pretraining: Sequence[CellRecord], quantity: str) -> dict[str, 
 def epoch_panels(rows: Sequence[EpochRow]) -> list[Panel]:
     """Return one panel for each method that was followed through training, all of one range."""
     curves = [(row, _points(row.by_epoch, row.unit)) for row in rows if row.by_epoch]
-    extent = span(_extent([curve for _, curve in curves]))
+    extent = span(_extent([curve for _, curve in curves]), floor=0.0)
     return [
-        _curve_panel(row.method, curve, f"{row.metric} ({show_unit(row.unit)})", extent)
+        _curve_panel(row.method, curve, f"{row.metric} ({show_unit(row.unit)})", extent, ticks=6)
         for row, curve in curves
     ]
 
@@ -123,7 +123,9 @@ def _curve(cells: Sequence[CellRecord], quantity: str) -> Curve:
     return [(epoch, mean(v), min(v), max(v)) for epoch, v in sorted(found.items())]
 
 
-def _curve_panel(method: str, curve: Curve, text: str, extent: tuple[float, float]) -> Panel:
+def _curve_panel(
+    method: str, curve: Curve, text: str, extent: tuple[float, float], *, ticks: int = 4
+) -> Panel:
     width, height, left, top, bottom = 260.0, 132.0, 44.0, 24.0, 108.0
     last = max(curve[-1][0], curve[0][0] + 1)
     x = Scale(curve[0][0], last, left, width - 8)
@@ -134,7 +136,7 @@ def _curve_panel(method: str, curve: Curve, text: str, extent: tuple[float, floa
     body = join(
         label(left, 13, method, at="start", kind="name"),
         label(width - 8, 13, text, at="end"),
-        rows_of_ticks(y, left, width - 8),
+        rows_of_ticks(y, left, width - 8, ticks),
         *marks,
         label((left + width - 8) / 2, bottom + 14, "epoch"),
         path(upper + lower, "band", closed=True),

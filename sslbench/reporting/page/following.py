@@ -30,7 +30,7 @@ def epochs_part(name: str, rows: Sequence[EpochRow]) -> list[Markup]:
     return [
         element("h3", "Epoch by epoch"),
         scrolling(table, f"Epoch by epoch on {name}"),
-        *([figure(panels, "curves", note)] if panels else []),
+        *([figure(panels, "layers", note)] if panels else []),
     ]
 
 
