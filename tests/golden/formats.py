@@ -18,7 +18,7 @@ def _is_arrow(path):
 
 def _is_safetensors(path):
     with safe_open(path, framework="numpy") as file:
-        return bool(list(file.keys()))
+        return bool(list(file.keys()) or file.metadata())  # a trajectory may be empty
 
 
 def _is_json(path):
