@@ -112,6 +112,18 @@ def has_writer(path: Path) -> bool:
     return False
 
 
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested values as dotted names: {"a": {"b": 1}} as {"a.b": "1"}."""
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, name))
+        else:
+            flat[name] = str(value)
+    return flat
+
+
 def flatten_epoch(row: dict[str, Any]) -> dict[str, float]:
     """Return one history row as flat metric names: loss, parts/x, health/x, learning_rate."""
     flat = {"loss": row["loss"], "learning_rate": row["learning_rate"]}

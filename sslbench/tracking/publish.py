@@ -12,7 +12,7 @@ from sslbench.core import artifacts, pipeline, provenance
 from sslbench.core import params as parameters
 from sslbench.core.pipeline import Cell
 from sslbench.core.records import read as read_record
-from sslbench.tracking import recorder, store
+from sslbench.tracking import locks, recorder, store
 from sslbench.tracking.journal import FOLDER, flatten_epoch
 
 STAMP = Path("logs/published.json")
@@ -40,7 +40,7 @@ def publish(root: Path = Path()) -> Published:
     absent = sum(cell.record is not None for cell in pipeline.cells(root)) - len(records)
     if _is_published(records):
         return Published(0, len(records), absent)
-    with store.locked(recorder.RECORDER_LOCK), store.locked():
+    with locks.locked(locks.RECORDER), locks.locked(locks.STORE):
         mirror = store.Store()
         recorder.drain(mirror, until_quiet=False)
         with store.reachable():

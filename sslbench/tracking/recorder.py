@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.core.errors import UserError
-from sslbench.tracking import store
+from sslbench.tracking import locks, store
 from sslbench.tracking.journal import FOLDER, has_writer
 
-RECORDER_LOCK = Path("logs/recorder.lock")
 QUIET_SECONDS = 8.0
 POLL_SECONDS = 0.5
 MONITORED = ("pretrain", "transfer")
@@ -123,11 +122,11 @@ def _drain(mirror: store.Store, tails: dict[Path, Tail], *, until_quiet: bool) -
 
 def main() -> None:
     """Record until quiet, unless another recorder is at work."""
-    with store.locked(RECORDER_LOCK, wait=False) as mine:
+    with locks.locked(locks.RECORDER, wait=False) as mine:
         if not mine:
             return
         try:
-            with store.locked():
+            with locks.locked(locks.STORE):
                 mirror = store.Store()
             drain(mirror, until_quiet=True)
         except UserError as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbench.tracking import store
+from sslbench.tracking import locks, store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ def register(
         tags: of the version; FINGERPRINT is among them and names the run it belongs to.
     """
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "1")
-    with store.locked():
+    with locks.locked(locks.STORE):
         mirror = store.Store()
         version = _registered(mirror, name, tags) or _log(
             mirror, model, images, features, name, tags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import time
@@ -18,7 +17,6 @@ EXPERIMENT = "sslbench"
 DATABASE = Path("mlflow.db")
 FINGERPRINT = "sslbench.fingerprint"
 NODE = "sslbench.node"
-LOCK = Path("logs/mlflow.lock")
 # MLflow's own are 120 s, asked eight times over four minutes: too long for somebody who waits.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 
@@ -27,19 +25,6 @@ def uri() -> str:
     """Return the store's address: MLFLOW_TRACKING_URI, else sqlite in the project's root."""
     # Absolute: mlflow caches its connections by address.
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
-
-
-@contextmanager
-def locked(path: Path = LOCK, *, wait: bool = True) -> Iterator[bool]:
-    """Hold an exclusive file lock; yields False at once if `wait` is off and it is taken."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 @contextmanager
@@ -62,17 +47,6 @@ def reachable() -> Iterator[None]:
         raise UserError(f"no MLflow there ({said})", where=uri(), mend=mend) from None
 
 
-def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in params.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, name))
-        else:
-            flat[name] = str(value)
-    return flat
-
-
 class Store:
     """A connection to the MLflow store; creating it migrates the database (hold the lock)."""
 
@@ -91,17 +65,24 @@ class Store:
             if not exists():
                 _make_database(MlflowClient)
             self.client = MlflowClient(uri())
-            found = self.client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                place = None if os.environ.get("MLFLOW_TRACKING_URI") else self._local_artifacts()
-                self.experiment = self.client.create_experiment(EXPERIMENT, place)
-            else:
-                self.experiment = found.experiment_id
+            self.experiment = self._find_experiment() or self._create_experiment()
         self._nodes: dict[str, str] = {}
 
-    @staticmethod
-    def _local_artifacts() -> str:
-        return Path("mlartifacts").resolve().as_uri()
+    def _find_experiment(self) -> str | None:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        return None if found is None else str(found.experiment_id)
+
+    def _create_experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        is_remote = os.environ.get("MLFLOW_TRACKING_URI")
+        place = None if is_remote else Path("mlartifacts").resolve().as_uri()
+        try:
+            return str(self.client.create_experiment(EXPERIMENT, place))
+        except MlflowException:
+            if found := self._find_experiment():  # another writer was faster
+                return found
+            raise
 
     def find(self, tag: str, value: str) -> Any | None:
         """Return the oldest run with a tag's value, or None."""
@@ -213,7 +194,7 @@ class Store:
         run = self.client.create_run(
             self.experiment, start_time=started, tags=tags, run_name=event["cell"]
         )
-        flat = _flatten({**event["item"], **event["params"]})
+        flat = journal.flatten({**event["item"], **event["params"]})
         params = [Param(key, value[:6000]) for key, value in sorted(flat.items())]
         self.client.log_batch(run.info.run_id, params=params, tags=[RunTag("sslbench.v", "1")])
         self._log_data(run.info.run_id, event["deps"])
@@ -222,16 +203,28 @@ class Store:
     def _log_data(self, run_id: str, deps: Mapping[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        arrows = [(path, md5) for path, md5 in deps.items() if path.endswith(".arrow")]
         inputs = [
             DatasetInput(
                 Dataset(name=path, digest=md5[:36], source_type="dvc", source=path),
                 [InputTag("mlflow.data.context", Path(path).stem)],
             )
-            for path, md5 in arrows
+            for path, md5 in deps.items()
+            if path.endswith(".arrow")
         ]
         if inputs:
-            self.client.log_inputs(run_id, inputs)
+            self._log_inputs(run_id, inputs)
+
+    def _log_inputs(self, run_id: str, inputs: list[Any]) -> None:
+        """MLflow looks for a data set, then adds it: the slower of two writers is refused once."""
+        from mlflow.exceptions import MlflowException
+
+        for left in range(len(inputs), -1, -1):  # at least one more is there after each refusal
+            try:
+                self.client.log_inputs(run_id, inputs)
+                break
+            except MlflowException as error:
+                if error.error_code != "BAD_REQUEST" or not left:
+                    raise
 
     def log_metrics(self, run_id: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Log a list of {time, step, values}, in batches."""
@@ -253,7 +246,7 @@ class Store:
             {"time": now, "step": step, "values": {key: value}} for key, step, value in logged
         ]
         self.log_metrics(run_id, events)
-        environment = _flatten(record.get("environment", {}), "sslbench.environment")
+        environment = journal.flatten(record.get("environment", {}), "sslbench.environment")
         for key, value in environment.items():
             self.client.set_tag(run_id, key, value)
         self.client.log_artifact(run_id, str(path))

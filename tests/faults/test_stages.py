@@ -15,7 +15,7 @@ import yaml
 from sslbench import presets
 from sslbench.core import provenance
 from sslbench.evaluation import protocols
-from sslbench.tracking import recorder, store
+from sslbench.tracking import locks
 
 SMALL = ["grid.methods=[simclr, rotation]", "grid.targets=[scenes]", "pretrain.batch_size=16"]
 pytestmark = pytest.mark.slow
@@ -253,7 +253,7 @@ def test_a_scheduler_that_ends_a_training_gets_one_line_and_leaves_nothing_half_
     """SIGTERM in mid-training; the same command again resumes."""
     arguments = pretrain("ended")
     before = _states(project)
-    with store.locked(project / recorder.RECORDER_LOCK):  # so that no recorder takes the journal
+    with locks.locked(project / locks.RECORDER):  # so that no recorder takes the journal
         process = subprocess.Popen(
             command("pretrain", *arguments), cwd=project, text=True, stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(root), "SSLBENCH_TRACKING": "on"},

@@ -7,12 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from sslbench.tracking import journal, recorder, store
+from sslbench.tracking import journal, locks, recorder, store
 
 pytestmark = pytest.mark.slow
 
@@ -141,8 +141,8 @@ def test_a_half_written_line_is_left_for_later(folder):
 
 def test_only_one_recorder_works_at_a_time(folder):
     with (
-        store.locked(recorder.RECORDER_LOCK),
-        store.locked(recorder.RECORDER_LOCK, wait=False) as m,
+        locks.locked(locks.RECORDER),
+        locks.locked(locks.RECORDER, wait=False) as m,
     ):
         assert m is False
 
@@ -226,3 +226,43 @@ def test_a_locked_database_is_one_line(folder):
     assert "close whatever else uses the file" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert list((folder / "logs/journal").glob("*.jsonl")), "the journal waits"
+
+
+@contextmanager
+def overtaken(table, insert, *columns):
+    """Let another writer add each new row of a table between MLflow's look and its insert."""
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    done = []
+
+    @event.listens_for(Session, "before_flush")
+    def overtake(session, *_):
+        rows = [row for row in session.new if row.__tablename__ == table and not done]
+        done.extend(rows)
+        with closing(sqlite3.connect(store.DATABASE)) as other, other:
+            for row in rows:
+                other.execute(insert, [getattr(row, name) for name in columns])
+
+    try:
+        yield
+    finally:
+        event.remove(Session, "before_flush", overtake)
+    assert done
+
+
+def test_a_data_set_that_another_writer_names_first_is_shared(folder):
+    mirror = store.Store()
+    insert = "INSERT INTO datasets VALUES ('theirs', ?, ?, ?, 'dvc', 'x', NULL, NULL)"
+    with overtaken("datasets", insert, "experiment_id", "name", "digest"):
+        run = mirror.open_run(START)
+    (found,) = mirror.client.get_run(run).inputs.dataset_inputs
+    assert found.dataset.name == "data/scenes/train.arrow"
+    with closing(sqlite3.connect(store.DATABASE)) as database:
+        assert len(database.execute("SELECT * FROM datasets").fetchall()) == 1
+
+
+def test_an_experiment_that_another_writer_makes_first_is_shared(folder):
+    insert = "INSERT INTO experiments VALUES (77, ?, 'x', 'active', 1, 1, 'default')"
+    with overtaken("experiments", insert, "name"):
+        assert store.Store().experiment == "77"
