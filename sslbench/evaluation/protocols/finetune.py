@@ -27,13 +27,15 @@ import numpy as np
 from torch import nn
 
 from sslbench.data.store import Split
-from sslbench.evaluation.protocols.base import Measurement, Role, best, classified
+from sslbench.evaluation.protocols.base import Measurement, Role, classified
 from sslbench.evaluation.protocols.parts.finetuning import (
     Params,
     Setting,
+    best_setting,
     class_scores,
     predicted_labels,
     train_network,
+    trained,
 )
 from sslbench.evaluation.protocols.parts.images import JoinedImages
 from sslbench.evaluation.protocols.parts.metrics import top1
@@ -64,7 +66,11 @@ class FinetuneChoice:
 
 
 def choose(subject: Subject, train: Split, val: Split, params: Params) -> FinetuneChoice:
-    """Return the setting with the best value on val, for the backbone and for its twin."""
+    """Return the setting with the best value on val, for the backbone and for its twin.
+
+    Raises:
+        UserError: the training diverged at every setting.
+    """
     return FinetuneChoice(
         _choose_one(subject, True, train, val, params),
         _choose_one(subject, False, train, val, params),
@@ -78,11 +84,15 @@ def measure(
     """Return top1 and mean_per_class on test of the backbone, then of its twin.
 
     Where images have several labels: map_11point and map_area.
+
+    Raises:
+        UserError: a refit diverged.
     """
     data = JoinedImages([train, val])
     rows = []
     for is_pretrained, chosen in ((True, choice.pretrained), (False, choice.twin)):
-        network = train_network(subject, is_pretrained, data, chosen.setting, choice.params)
+        refit = train_network(subject, is_pretrained, data, chosen.setting, choice.params)
+        network = trained(refit, NAME)
         role: Role = "headline" if is_pretrained else "twin"
         if train.targets is None:
             predictions = predicted_labels(network, data, test, subject)
@@ -120,9 +130,10 @@ def _choose_one(
     values = {}
     for setting in params.grid:
         network = train_network(subject, is_pretrained, data, setting, params)
-        values[setting] = value(network, data, val, subject)
-    chosen = best(values)
-    return Chosen(chosen, values[chosen])
+        if network is not None:
+            values[setting] = value(network, data, val, subject)
+    setting = best_setting(values, NAME)
+    return Chosen(setting, values[setting])
 
 
 def value(network: nn.Sequential, data: JoinedImages, val: Split, subject: Subject) -> float:

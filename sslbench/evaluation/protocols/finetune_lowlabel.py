@@ -21,12 +21,14 @@ import numpy as np
 
 from sslbench.core.feature_file import id_hashes
 from sslbench.data.store import Split
-from sslbench.evaluation.protocols.base import Measurement, best
+from sslbench.evaluation.protocols.base import Measurement
 from sslbench.evaluation.protocols.parts import finetuning
 from sslbench.evaluation.protocols.parts.finetuning import (
     Setting,
+    best_setting,
     predicted_labels,
     train_network,
+    trained,
 )
 from sslbench.evaluation.protocols.parts.images import JoinedImages
 from sslbench.evaluation.protocols.parts.label_lists import places
@@ -87,7 +89,11 @@ class LowlabelChoice:
 
 
 def choose(subject: Subject, train: Split, val: Split, params: Params) -> LowlabelChoice:
-    """Return the setting with the best mean top1 on val, per share, and for the twin."""
+    """Return the setting with the best mean top1 on val, per share, and for the twin.
+
+    Raises:
+        UserError: for a share, the training diverged at every setting.
+    """
     shares = [
         _choose_one(subject, is_pretrained, train, val, percent, params)
         for is_pretrained in (True, False)
@@ -103,13 +109,18 @@ def measure(
     val: Split,  # noqa: ARG001  (part of the contract; trains nothing)
     test: Split,
 ) -> list[Measurement]:
-    """Return the mean top1 over draws on test per share, of the backbone, then of its twin."""
+    """Return the mean top1 over draws on test per share, of the backbone, then of its twin.
+
+    Raises:
+        UserError: a training diverged.
+    """
     rows = []
     for share in choice.shares:
         copies = []
         for data in _labelled(train, share.percent, choice.params.draws):
             training = choice.params.training
-            network = train_network(subject, share.is_pretrained, data, share.setting, training)
+            made = train_network(subject, share.is_pretrained, data, share.setting, training)
+            network = trained(made, NAME)
             copies.append(predicted_labels(network, data, test, subject) == test.labels)
         rows.append(_row(share, np.stack(copies), len(data)))
     return rows
@@ -145,10 +156,13 @@ def _choose_one(
         found = []
         for data in _labelled(train, percent, params.draws):
             network = train_network(subject, is_pretrained, data, setting, params.training)
+            if network is None:
+                break
             found.append(top1(predicted_labels(network, data, val, subject), val.labels))
-        values[setting] = float(np.mean(found))
-    chosen = best(values)
-    return ShareChoice(percent, is_pretrained, chosen, values[chosen])
+        else:
+            values[setting] = float(np.mean(found))
+    setting = best_setting(values, NAME)
+    return ShareChoice(percent, is_pretrained, setting, values[setting])
 
 
 def _row(share: ShareChoice, right: np.ndarray, num_labels: int) -> Measurement:

@@ -26,8 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sslbench.backbones.base import Backbone
+from sslbench.core.errors import UserError
 from sslbench.data.store import Split
 from sslbench.evaluation.protocols.base import Measurement, best, classified
+from sslbench.evaluation.protocols.parts.divergence import is_finite, refuse_non_finite
 from sslbench.evaluation.protocols.parts.images import JoinedImages, augmented_batches, predict
 from sslbench.evaluation.protocols.parts.metrics import top1
 from sslbench.evaluation.protocols.parts.transfer import Subject
@@ -123,20 +125,23 @@ class SgdChoice:
 
 
 def choose(subject: Subject, train: Split, val: Split, params: Params) -> SgdChoice:
-    """Return heads trained on train, and the one with the best top1 on val."""
+    """Return heads trained on train, and the one with the best top1 on val.
+
+    Raises:
+        UserError: the features are not finite, or no head is.
+    """
     data = JoinedImages([train])
     backbone = subject.backbone(is_pretrained=True).eval()
     heads = Heads(backbone.feature_dim, len(data.classes), len(params.learning_rate))
     heads.to(subject.device)
     train_heads(heads, _features(backbone, subject, data, params), len(data), params)
     predictions = data.classes[_predict(backbone, heads, val, subject)]
-    values = {i: top1(row, val.labels) for i, row in enumerate(predictions.T)}
-    index = best(values)
+    index, value = _best_head(heads, [top1(row, val.labels) for row in predictions.T])
     setting: dict[str, Any] = {"learning_rate": params.learning_rate[index]}
     grid = sorted(params.learning_rate)
     if len(grid) > 1 and setting["learning_rate"] in (grid[0], grid[-1]):
         setting["note"] = "the best learning rate is at the edge of the grid"
-    return SgdChoice(heads, index, data.classes, setting, values[index])
+    return SgdChoice(heads, index, data.classes, setting, value)
 
 
 def measure(
@@ -158,6 +163,16 @@ def measure(
         )  # fmt: skip
 
     return classified(predictions, test.labels, row)
+
+
+def _best_head(heads: Heads, values: list[float]) -> tuple[int, float]:
+    """Return the finite head with the largest value; of equals, the first."""
+    finite = {i: value for i, value in enumerate(values) if is_finite(heads.each[i])}
+    if not finite:
+        mend = f"lower transfer.{NAME}'s learning_rate"
+        raise UserError("no head stayed finite at any learning rate", where=NAME, mend=mend)
+    index = best(finite)
+    return index, finite[index]
 
 
 def train_heads(
@@ -200,7 +215,7 @@ def _features(
     size, steps = min(params.batch_size, len(data)), _steps(len(data), params)
     for images, labels in augmented_batches(subject, data, params.view, size, steps, NAME):
         with torch.no_grad():
-            features = backbone(images)
+            features = _finite(backbone, images, subject)
         yield features, labels
 
 
@@ -210,4 +225,8 @@ def _steps(num_samples: int, params: Params) -> int:
 
 def _predict(backbone: Backbone, heads: Heads, split: Split, subject: Subject) -> np.ndarray:
     """Return class indices (num_samples, heads)."""
-    return predict(lambda images: heads(backbone(images)), split, subject)
+    return predict(lambda images: heads(_finite(backbone, images, subject)), split, subject)
+
+
+def _finite(backbone: Backbone, images: Tensor, subject: Subject) -> Tensor:
+    return refuse_non_finite(backbone(images), subject.info.layers[-1], subject)

@@ -386,6 +386,8 @@ def test_a_loss_that_is_not_finite_ends_the_run():
         return network(torch.ones(len(rows), 1)).square().mean()
 
     assert learn(network, loss_of, 8, 1e30, huge, order) is None
+    fresh, once = torch.nn.Linear(1, 1), replace(huge, steps=1)
+    assert learn(fresh, lambda _: 1e10 * fresh.weight.sum(), 8, 1e30, once, order) is None
 
 
 def test_sets_without_boxes_or_masks_are_refused(checkpoint_dir, dataset_dir, tmp_path):

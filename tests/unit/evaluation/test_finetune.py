@@ -64,6 +64,35 @@ def test_test_is_opened_after_the_choice(run, monkeypatch):
     assert events == ["train", "val", "chosen", "test"]
 
 
+HUGE = 1e30  # a learning rate that ends in NaN
+
+
+def test_a_setting_that_diverges_is_never_chosen(run):
+    both = run(replace(PARAMS, steps=4, learning_rate=(HUGE, 1e-6)))
+    assert {row.detail["learning_rate"] for row in both.measurements} == {1e-6}
+    with pytest.raises(UserError, match="did not stay finite at any setting; lower"):
+        run(replace(PARAMS, steps=4, learning_rate=(HUGE,)))
+
+
+def test_a_training_that_diverges_in_its_last_step_is_none(subject, dataset_dir):
+    data = JoinedImages([Dataset.open(dataset_dir).split("train")])
+    overflow = finetuning.Setting(1e3, 3e38)  # the one loss is finite, the weights then are not
+    once = replace(PARAMS, steps=1)
+    assert finetuning.train_network(subject, True, data, overflow, once) is None
+
+
+def test_a_refit_that_diverges_is_refused(run, monkeypatch):
+    train = finetune.train_network
+
+    def refit_diverges(subject, is_pretrained, data, setting, params):
+        made = train(subject, is_pretrained, data, setting, params)
+        return made if len(data) == 24 else None
+
+    monkeypatch.setattr(finetune, "train_network", refit_diverges)
+    with pytest.raises(UserError, match="did not stay finite at the setting that val chose"):
+        run(replace(PARAMS, steps=2))
+
+
 def test_the_twin_has_random_weights_and_the_backbone_its_own(subject):
     trained, again = (subject.backbone(is_pretrained=True).state_dict() for _ in range(2))
     random, repeat = (subject.backbone(is_pretrained=False).state_dict() for _ in range(2))
@@ -164,6 +193,15 @@ def test_several_labels_are_learned_each_by_itself(checkpoint_dir, several_dir):
     assert first.detail["classes_left_out"] == [2]
     assert first.per_sample is None
     assert len(result.test_reads) == 1
+
+
+def test_of_several_labels_a_setting_that_diverges_is_never_chosen(checkpoint_dir, several_dir):
+    params = replace(PARAMS, steps=4, learning_rate=(HUGE, 0.1))
+    result = run_transfer(finetune, checkpoint_dir, several_dir, params, 0, "cpu")
+    assert {row.detail["learning_rate"] for row in result.measurements} == {0.1}
+    params = replace(params, learning_rate=(HUGE,))
+    with pytest.raises(UserError, match="did not stay finite at any setting"):
+        run_transfer(finetune, checkpoint_dir, several_dir, params, 0, "cpu")
 
 
 def test_the_loss_of_several_labels_leaves_out_what_is_unsaid():

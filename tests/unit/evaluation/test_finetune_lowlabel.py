@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sslbench.core.errors import UserError
 from sslbench.core.feature_file import id_hashes
 from sslbench.data.store import Dataset
 from sslbench.evaluation.features.model import load_backbone
@@ -58,6 +59,14 @@ def test_test_is_opened_after_the_choice(run, monkeypatch):
     )
     run(replace(PARAMS, draws=1, training=replace(TRAINING, steps=1)))
     assert events == ["train", "val", "chosen", "test"]
+
+
+def test_a_setting_that_diverges_is_never_chosen(run):
+    few = replace(PARAMS, percent=(50,), training=replace(TRAINING, learning_rate=(1e30, 1e-6)))
+    assert {row.detail["learning_rate"] for row in run(few).measurements} == {1e-6}
+    none = replace(few, training=replace(TRAINING, learning_rate=(1e30,)))
+    with pytest.raises(UserError, match="did not stay finite at any setting"):
+        run(none)
 
 
 def test_no_network_ever_sees_an_image_beyond_the_list(run, monkeypatch, dataset_dir):

@@ -11,7 +11,15 @@ from sslbench.core.errors import UserError
 from sslbench.data.store import Dataset
 from sslbench.evaluation.features.extract import extract_features, is_pooled, pool_layer
 from sslbench.evaluation.features.model import load_backbone
-from sslbench.evaluation.protocols import label_free, layers, linear, linear_sgd, robustness
+from sslbench.evaluation.protocols import (
+    finetune,
+    finetune_lowlabel,
+    label_free,
+    layers,
+    linear,
+    linear_sgd,
+    robustness,
+)
 from sslbench.evaluation.protocols.parts import frozen, linear_fit
 from sslbench.evaluation.protocols.parts.probe import run_probe
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
@@ -37,6 +45,12 @@ LABEL_FREE = label_free.Params(
 CASES = [
     (layers, LAYERS), (robustness, ROBUSTNESS), (linear_sgd, SGD), (label_free, LABEL_FREE)
 ]  # fmt: skip
+FINETUNE = finetune.Params(
+    steps=2, batch_size=12, learning_rate=(0.05,), weight_decay=(0.0,), momentum=0.9,
+    crop=None, flip=0.5,
+)  # fmt: skip
+LOWLABEL = finetune_lowlabel.Params(percent=(50,), draws=1, training=FINETUNE)
+UNFROZEN = [(finetune, FINETUNE), (finetune_lowlabel, LOWLABEL)]
 IDS = [protocol.NAME for protocol, _ in CASES]
 
 
@@ -99,15 +113,17 @@ def test_the_weights_are_left_alone(protocol, params, run, monkeypatch):
     assert all(p.grad is None for network in made for p in network.parameters())
 
 
-@pytest.mark.parametrize("protocol", [layers, robustness, label_free])
-def test_a_diverged_network_is_refused(protocol, run, checkpoint_dir):
+@pytest.mark.parametrize(
+    ("protocol", "params"), [*CASES, *UNFROZEN], ids=[*IDS, "finetune", "finetune_lowlabel"]
+)
+def test_a_diverged_network_is_refused(protocol, params, run, checkpoint_dir):
     from sslbench.core import artifacts
 
     path = checkpoint_dir / artifacts.BACKBONE
     weights = artifacts.read_tensors(path)
     artifacts.write_tensors(path, {**weights, "conv1.weight": weights["conv1.weight"] * np.nan})
     with pytest.raises(UserError, match="NaN or infinity"):
-        run(protocol, dict(zip(IDS, [p for _, p in CASES], strict=True))[protocol.NAME])
+        run(protocol, params)
 
 
 # --- layers
@@ -258,6 +274,14 @@ def test_the_choice_is_that_of_val(subject, dataset_dir, monkeypatch):
     honest = linear_sgd.choose(subject, train, val, SGD)
     monkeypatch.setattr(linear_sgd, "top1", lambda predicted, labels: -np.mean(predicted == labels))
     assert linear_sgd.choose(subject, train, val, SGD).index != honest.index
+
+
+def test_a_head_that_diverges_is_never_chosen(run, monkeypatch):
+    monkeypatch.setattr(Subject, "backbone", lambda self, **_: MeanColour())
+    params = replace(SGD, learning_rate=(1e38, 1e-9), weight_decay=1e3)
+    assert run(linear_sgd, params).measurements[0].detail["learning_rate"] == 1e-9
+    with pytest.raises(UserError, match="linear_sgd: no head stayed finite at any learning rate"):
+        run(linear_sgd, replace(params, learning_rate=(1e38,)))
 
 
 def test_each_head_trains_as_if_alone():

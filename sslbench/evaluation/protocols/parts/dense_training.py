@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sslbench.core.errors import UserError
 from sslbench.evaluation.protocols.base import best
+from sslbench.evaluation.protocols.parts.divergence import is_finite
 from sslbench.evaluation.protocols.parts.row_batches import row_batches
 
 N = TypeVar("N", bound=nn.Module)
@@ -110,7 +111,7 @@ def learn(
     training: Training,
     order: torch.Generator,
 ) -> N | None:
-    """Return the network after all steps, or None where its loss was not finite.
+    """Return the network after all steps, or None where its loss or its weights were not.
 
     Args:
         network: in training mode; parameters without gradient stay as they are.
@@ -135,4 +136,4 @@ def learn(
             return None
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return network
+    return network if is_finite(network) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -11,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslbench.core.errors import UserError
 from sslbench.data.store import Split
+from sslbench.evaluation.protocols.base import best
+from sslbench.evaluation.protocols.parts.divergence import is_finite
 from sslbench.evaluation.protocols.parts.images import (
     JoinedImages,
     augmented_batches,
@@ -74,8 +78,15 @@ class Params:
 
 def train_network(
     subject: Subject, is_pretrained: bool, data: JoinedImages, setting: Setting, params: Params
-) -> nn.Sequential:
-    """Return the network after all steps; the same seed gives every setting the same batches."""
+) -> nn.Sequential | None:
+    """Return the network after all steps; the same seed gives every setting the same batches.
+
+    None where it diverged: a loss, a weight or, in eval mode, an output for the last batch is not
+    finite.
+
+    Raises:
+        UserError: the checkpoint's weights are not finite.
+    """
     network = _network(subject, is_pretrained, len(data.classes))
     batch_size = min(params.batch_size, len(data))
     set_batch_norm(network, steps_per_epoch=len(data) // batch_size)
@@ -91,9 +102,41 @@ def train_network(
         cosine = 0.5 * (1 + math.cos(math.pi * step / params.steps))
         optimizer.param_groups[0]["lr"] = setting.learning_rate * cosine
         optimizer.zero_grad()
-        loss(network(images), labels).backward()  # type: ignore[no-untyped-call]
+        made = loss(network(images), labels)
+        if not torch.isfinite(made):
+            return None
+        made.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+    with torch.no_grad():
+        last = network.eval()(images)
+    return network if is_finite(network) and torch.isfinite(last).all() else None
+
+
+def best_setting(values: Mapping[Setting, float], protocol: str) -> Setting:
+    """Return the setting with the largest value on val; of equals, the first.
+
+    Raises:
+        UserError: there is none, since every training diverged.
+    """
+    if not values:
+        raise _diverged("at any setting", protocol)
+    return best(values)
+
+
+def trained(network: nn.Sequential | None, protocol: str) -> nn.Sequential:
+    """Return the network of a chosen setting.
+
+    Raises:
+        UserError: its training diverged.
+    """
+    if network is None:
+        raise _diverged("at the setting that val chose", protocol)
     return network
+
+
+def _diverged(where: str, protocol: str) -> UserError:
+    mend = f"lower transfer.{protocol}'s learning_rate"
+    return UserError(f"fine-tuning did not stay finite {where}", where=protocol, mend=mend)
 
 
 def loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -115,6 +158,10 @@ def loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def _network(subject: Subject, is_pretrained: bool, num_classes: int) -> nn.Sequential:
     backbone = subject.backbone(is_pretrained=is_pretrained)
+    if not is_finite(backbone):
+        mend = "the pretraining diverged: lower its learning rate, or look at history.json"
+        where = str(subject.checkpoint_dir)
+        raise UserError("the weights hold NaN or infinity", where=where, mend=mend)
     head = nn.Linear(backbone.feature_dim, num_classes, device=subject.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
