@@ -211,6 +211,15 @@ def test_a_vision_transformer_follows_by_its_patches(tmp_path, videos_dir):
     assert [m.layer for m in rows if m.role == "layer"] == [f"block{n}" for n in (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize("protocol", [tracking, keypoints], ids=lambda p: p.NAME)
+def test_a_diverged_network_is_refused(protocol, checkpoint_dir, videos_dir):
+    path = checkpoint_dir / artifacts.BACKBONE
+    weights = artifacts.read_tensors(path)
+    artifacts.write_tensors(path, {**weights, "conv1.weight": weights["conv1.weight"] * np.nan})
+    with pytest.raises(UserError, match=r"checkpoint: layer '\w+' gives NaN or infinity"):
+        run(protocol, checkpoint_dir, videos_dir)
+
+
 def test_keypoints_that_nobody_sees_are_refused(checkpoint_dir, tmp_path):
     frames = np.zeros((8, 32, 32, 3), np.uint8)
     for name in ("train", "val", "test"):

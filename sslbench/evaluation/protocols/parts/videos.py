@@ -18,6 +18,7 @@ from sslbench.data.store import Split
 from sslbench.data.store.clips import Clip
 from sslbench.evaluation.features.model import plain_view
 from sslbench.evaluation.protocols.base import Choice, LayerChoice, Measurement, Role, best
+from sslbench.evaluation.protocols.parts.divergence import refuse_non_finite
 from sslbench.evaluation.protocols.parts.propagation import Propagation, Propagator
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
@@ -156,14 +157,18 @@ class Follower:
     def _maps(
         self, image: np.ndarray, places: Collection[Place] | None = None
     ) -> Iterator[tuple[Place, Tensor]]:
-        """Yield the features (dim, height, width) of an image at some places, or at all."""
+        """Yield the features (dim, height, width) of an image at some places, or at all.
+
+        Raises:
+            UserError: NaN or infinity.
+        """
         scales = self.settings.scale if places is None else {place.scale for place in places}
         for scale in sorted(scales):
             view = _input(self.subject, image, scale)
             for layer, maps in self.backbone.extract(view).items():
                 place = Place(layer, scale)
                 if maps.ndim == 4 and (places is None or place in places):
-                    yield place, maps[0].float()
+                    yield place, refuse_non_finite(maps[0].float(), layer, self.subject)
 
 
 def choose(subject: Subject, val: Split, task: Task, settings: Propagation) -> VideoChoice:
