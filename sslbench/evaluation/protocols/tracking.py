@@ -10,7 +10,8 @@ Chosen   layer and input scale on val by J&F, for the random twin by itself
 Floor    the detail's `first_frame_copied` is the score of the first mask left where it is
 Differs  every layer that is a map is tried (the source takes the last one); sides are multiples of
          32 px at a scale of the frame's own (the source: 480 px, multiples of 64); resizing is
-         antialiased; labels are enlarged to the frame at once
+         antialiased; labels are enlarged to the frame at once; a label that is the same everywhere
+         is not stretched (in the source one that fills the frame becomes 0, and background wins)
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.evaluation.protocols.parts.video_scores import follow_scores
 
 NAME = "tracking"
-VERSION = 1
+VERSION = 2
 KIND = "video"
 LABELS = "none"
+
+# A label that spans less is the same everywhere: of one that fills the frame, weights that sum to
+# 1 in float32 leave 1e-7.
+_FLAT = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +88,7 @@ class Masks:
         large = functional.interpolate(labels[None], frame, mode="bilinear", align_corners=False)[0]
         least, most = (pick(large, dim=(1, 2), keepdim=True) for pick in (torch.amin, torch.amax))
         span = most - least
-        stretched = torch.where(most > 0, (large - least) / torch.where(span > 0, span, 1), large)
+        stretched = torch.where(span > _FLAT, (large - least) / span.clamp_min(_FLAT), large)
         found: np.ndarray = _numbers(truth)[stretched.argmax(dim=0).cpu().numpy()]
         return found
 

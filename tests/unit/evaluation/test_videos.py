@@ -16,7 +16,7 @@ from sslbench.data.store.clips import map_to_bytes
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols import keypoints, tracking
 from sslbench.evaluation.protocols.parts import videos
-from sslbench.evaluation.protocols.parts.propagation import Propagation
+from sslbench.evaluation.protocols.parts.propagation import Propagation, Propagator
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 
 SETTINGS = Propagation(
@@ -187,6 +187,21 @@ def test_a_label_is_stretched_before_the_largest_wins():
     truth = np.array([[0, 5]], np.uint8)
     labels = torch.tensor([[[0.9, 0.8]], [[0.0, 0.2]]])
     assert tracking.Masks().decode(labels, truth, (1, 2)).tolist() == [[0, 5]]
+
+
+@pytest.mark.parametrize("rows", [0, 1], ids=["all", "all but one row"])
+def test_an_object_that_fills_the_frame_is_kept(rows):
+    """The same frame again: the mask stays, but for a row that no cell of the grid has seen."""
+    truth = np.ones((32, 32), np.uint8)
+    truth[:rows] = 0
+    task, size, grid = tracking.Masks(), (32, 32), (8, 8)
+    features = torch.randn(16, *grid, generator=torch.Generator().manual_seed(0))
+    for top_k in (1, 5):
+        settings = replace(SETTINGS, top_k=top_k, radius=12)
+        propagator = Propagator(settings, features, task.encode(truth, size, grid))
+        for _ in range(3):
+            found = task.decode(propagator.step(features), truth, size)
+            assert (found == 1).all()
 
 
 def test_a_vision_transformer_follows_by_its_patches(tmp_path, videos_dir):
