@@ -6,6 +6,8 @@ Source   Jabri et al. 2020, https://arxiv.org/abs/2006.14613, with DINO's settin
          enlarged bilinearly, each is stretched to [0, 1], and the largest wins
 Metric   J, F and their mean (headline `jf`) of each object over all frames but the first and the
          last, then the mean over objects: DAVIS-2017's official rule (`parts.video_scores`)
+Samples  clips, since objects of one clip are alike: their means where all clips have one number of
+         objects; otherwise the headlines have a standard error from a bootstrap over clips
 Chosen   layer and input scale on val by J&F, for the random twin by itself
 Floor    the detail's `first_frame_copied` is the score of the first mask left where it is
 Differs  every layer that is a map is tried (the source takes the last one); sides are multiples of

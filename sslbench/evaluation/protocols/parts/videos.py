@@ -20,6 +20,7 @@ from sslbench.evaluation.features.model import plain_view
 from sslbench.evaluation.protocols.base import Choice, LayerChoice, Measurement, Role, best
 from sslbench.evaluation.protocols.parts.divergence import refuse_non_finite
 from sslbench.evaluation.protocols.parts.propagation import Propagation, Propagator
+from sslbench.evaluation.protocols.parts.resampling import standard_error
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 # Input sides are multiples of this many pixels, so that every cell of every map is whole.
@@ -52,7 +53,7 @@ class Task(Protocol):
         """Return the truth of the first frame in the form that `decode` gives."""
 
     def score(self, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """Return a clip's scores (num_samples, num_metrics), all frames but the first found."""
+        """Return a clip's scores (num_objects, num_metrics), all frames but the first found."""
 
 
 @dataclass(frozen=True, order=True)
@@ -116,8 +117,8 @@ class Follower:
         return places
 
     @torch.no_grad()
-    def scores(self, split: Split, places: Collection[Place]) -> dict[Place, np.ndarray]:
-        """Return (num_samples, num_metrics) of each place.
+    def scores(self, split: Split, places: Collection[Place]) -> dict[Place, list[np.ndarray]]:
+        """Return (num_objects, num_metrics) of each clip that can be scored, at each place.
 
         Raises:
             UserError: there is nothing to score.
@@ -127,13 +128,13 @@ class Follower:
             truth = _truth(split, clip, self.task)
             found = self._follow(split, clip, truth[0], places)
             for place in places:
-                scores[place].append(self.task.score(truth, np.stack(found[place])))
-        joined = {place: np.concatenate(found) for place, found in scores.items()}
-        if not all(map(len, joined.values())):
+                if len(scored := self.task.score(truth, np.stack(found[place]))):
+                    scores[place].append(scored)
+        if not all(scores.values()):
             mend = "take clips whose objects are visible in the first frame and later"
             what = "nothing in its clips can be scored"
             raise UserError(what, where=str(split.path), mend=mend)
-        return joined
+        return scores
 
     def _follow(
         self, split: Split, clip: Clip, first: np.ndarray, places: Collection[Place]
@@ -203,7 +204,7 @@ def _choose_one(
     scores = follower.scores(val, follower.places(val))
     layers = []
     for name in subject.info.layers:
-        values = {p: float(found[:, 0].mean()) for p, found in scores.items() if p.layer == name}
+        values = {p: _mean(clips, 0) for p, clips in scores.items() if p.layer == name}
         if values:
             chosen = best(values)
             layers.append(LayerChoice(name, {"scale": chosen.scale}, values[chosen]))
@@ -215,17 +216,43 @@ def _place(layer: LayerChoice) -> Place:
 
 
 def _rows(
-    chosen: LayerChoice, scores: np.ndarray, role: Role, metrics: Sequence[str], copied: np.ndarray
+    chosen: LayerChoice,
+    scores: Sequence[np.ndarray],
+    role: Role,
+    metrics: Sequence[str],
+    copied: np.ndarray,
 ) -> list[Measurement]:
-    means, standing = scores.mean(axis=0), copied.mean(axis=0)
-    return [
-        Measurement(
-            metric=metric, value=float(means[i]), unit="fraction", n=len(scores), split="test",
-            layer=chosen.layer, role=role, per_sample=scores[:, i],
-            detail={**chosen.setting, "val": chosen.val, "first_frame_copied": float(standing[i])},
-        )
-        for i, metric in enumerate(metrics)
-    ]  # fmt: skip
+    """Return each metric's mean over objects, with results of clips where they have that mean.
+
+    Objects of one clip are alike, so clips are the samples. Clips of unequal numbers of objects
+    have another mean, and a headline's standard error over clips stands in their place.
+    """
+    standing = copied.mean(axis=0)
+    is_even = len({len(clip) for clip in scores}) == 1
+    rows = []
+    for i, metric in enumerate(metrics):
+        error = None if is_even or role != "headline" else _error_over_clips(scores, i)
+        rows.append(
+            Measurement(
+                metric=metric, value=_mean(scores, i), unit="fraction", split="test",
+                n=sum(map(len, scores)), layer=chosen.layer, role=role, standard_error=error,
+                per_sample=np.array([clip[:, i].mean() for clip in scores]) if is_even else None,
+                detail={
+                    **chosen.setting, "val": chosen.val, "first_frame_copied": float(standing[i])
+                },
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _mean(clips: Sequence[np.ndarray], metric: int) -> float:
+    """Return the mean of a metric over the objects of clips (num_objects, num_metrics)."""
+    return float(np.concatenate(clips)[:, metric].mean())
+
+
+def _error_over_clips(clips: Sequence[np.ndarray], metric: int) -> float | None:
+    """Return the standard error of `_mean`, by draws of whole clips."""
+    return standard_error(lambda rows: _mean([clips[row] for row in rows], metric), len(clips))
 
 
 def _truth(split: Split, clip: Clip, task: Task) -> np.ndarray:
