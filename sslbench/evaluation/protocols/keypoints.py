@@ -72,6 +72,7 @@ class Points:
 
     peak: int
     metrics: ClassVar[tuple[str, ...]] = ("pck_01", "pck_02")
+    least_frames: ClassVar[int] = 2  # the first is not scored
 
     def clips(self, split: Split) -> list[Clip]:
         """Return the clips of a split."""

@@ -67,6 +67,7 @@ class Masks:
     """Object masks as soft labels: a channel of background, then one per object of frame one."""
 
     metrics: ClassVar[tuple[str, ...]] = ("jf", "j", "f")
+    least_frames: ClassVar[int] = 3  # neither the first nor the last is scored
 
     def clips(self, split: Split) -> list[Clip]:
         """Return the clips of a split."""

@@ -150,8 +150,9 @@ def test_a_place_must_fit_in_clips_of_every_size(subject, tmp_path):
         Image.fromarray(np.zeros((32, side, 3), np.uint8)).save(path)
         contents.append(path.read_bytes())
     write_split(
-        tmp_path / "val.arrow", contents, np.full(2, -1), ["a/0", "b/0"], clip=np.arange(2),
-        frame=np.zeros(2, np.int64), object_map=[map_to_bytes(np.zeros((32, 32)))] * 2,
+        tmp_path / "val.arrow", [contents[row // 3] for row in range(6)], np.full(6, -1),
+        [f"{'ab'[row // 3]}/{row % 3}" for row in range(6)], clip=np.arange(6) // 3,
+        frame=np.arange(6) % 3, object_map=[map_to_bytes(np.zeros((32, 32)))] * 6,
     )  # fmt: skip
     val = Split(tmp_path / "val.arrow")
     follower = videos.Follower.of(
@@ -291,6 +292,24 @@ def test_keypoints_that_nobody_sees_are_refused(checkpoint_dir, tmp_path):
         )  # fmt: skip
     with pytest.raises(UserError, match=r"val.arrow: nothing in its clips can be scored"):
         run(keypoints, checkpoint_dir, _described(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "frames", "least"), [(tracking, 1, 3), (tracking, 2, 3), (keypoints, 1, 2)]
+)
+def test_a_clip_too_short_to_be_scored_is_refused(
+    protocol, frames, least, checkpoint_dir, tmp_path
+):
+    clip = (np.arange(8) >= 8 - frames).astype(int)
+    for name in ("train", "val", "test"):
+        write_split(
+            tmp_path / f"{name}.arrow", np.zeros((8, 32, 32, 3), np.uint8), np.full(8, -1),
+            [f"{'ab'[number]}/{row}" for row, number in enumerate(clip)], clip=clip,
+            frame=np.arange(8), keypoints=np.ones((8, 6), np.float32),
+            object_map=[map_to_bytes(np.ones((32, 32)))] * 8,
+        )  # fmt: skip
+    with pytest.raises(UserError, match=rf"val.arrow: clip 'b' has {frames} of {least} frames;"):
+        run(protocol, checkpoint_dir, _described(tmp_path))
 
 
 def test_what_cannot_be_followed_is_refused(checkpoint_dir, videos_dir, dataset_dir):

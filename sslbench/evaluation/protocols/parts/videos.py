@@ -33,9 +33,11 @@ class Task(Protocol):
 
     Attributes:
         metrics: names of the scores, in order; val chooses by the first.
+        least_frames: that a clip needs to be scored.
     """
 
     metrics: ClassVar[tuple[str, ...]]
+    least_frames: ClassVar[int]
 
     def clips(self, split: Split) -> list[Clip]:
         """Return the clips of a split that has this task's truth."""
@@ -101,10 +103,10 @@ class Follower:
         """Return the places whose maps are small enough in every clip.
 
         Raises:
-            UserError: there are none.
+            UserError: there are none, or a clip is too short.
         """
         most = self.settings.max_cells
-        images = (split.image(clip.rows[0]) for clip in self.task.clips(split))
+        images = (split.image(clip.rows[0]) for clip in _clips(split, self.task))
         by_size = {image.shape: image for image in images}
         fit = [
             {place for place, found in self._maps(image) if found[0].numel() <= most}
@@ -121,10 +123,10 @@ class Follower:
         """Return (num_objects, num_metrics) of each clip that can be scored, at each place.
 
         Raises:
-            UserError: there is nothing to score.
+            UserError: there is nothing to score, or a clip is too short.
         """
         scores: dict[Place, list[np.ndarray]] = {place: [] for place in places}
-        for clip in self.task.clips(split):
+        for clip in _clips(split, self.task):
             truth = _truth(split, clip, self.task)
             found = self._follow(split, clip, truth[0], places)
             for place in places:
@@ -185,7 +187,7 @@ def measure(
     choice: VideoChoice, subject: Subject, test: Split, task: Task, settings: Propagation
 ) -> list[Measurement]:
     """Return the metrics on test at the layer that val chose, of each layer, and of the twin."""
-    copied = np.concatenate([_copied(test, clip, task) for clip in task.clips(test)])
+    copied = np.concatenate([_copied(test, clip, task) for clip in _clips(test, task)])
     first, twin = choice.pretrained.headline, choice.twin.headline
     follower = Follower.of(subject, task, settings, is_pretrained=True)
     scores = follower.scores(test, [_place(layer) for layer in choice.pretrained.layers])
@@ -253,6 +255,21 @@ def _mean(clips: Sequence[np.ndarray], metric: int) -> float:
 def _error_over_clips(clips: Sequence[np.ndarray], metric: int) -> float | None:
     """Return the standard error of `_mean`, by draws of whole clips."""
     return standard_error(lambda rows: _mean([clips[row] for row in rows], metric), len(clips))
+
+
+def _clips(split: Split, task: Task) -> list[Clip]:
+    """Return the clips of a split.
+
+    Raises:
+        UserError: one is too short to be scored.
+    """
+    clips = task.clips(split)
+    for clip in clips:
+        if len(clip.rows) < task.least_frames:
+            what = f"clip {clip.name!r} has {len(clip.rows)} of {task.least_frames} frames"
+            mend = "leave it out, or take more of its frames, and prepare the data set again"
+            raise UserError(what, where=str(split.path), mend=mend)
+    return clips
 
 
 def _truth(split: Split, clip: Clip, task: Task) -> np.ndarray:
