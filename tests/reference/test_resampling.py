@@ -67,6 +67,13 @@ def test_where_all_are_right_nothing_is_known_of_the_error():
     assert per_class_error(labels, labels) is None
 
 
+@pytest.mark.parametrize("num_classes", [3, 7, 10, 11])
+def test_a_collapsed_probe_has_no_error_out_of_rounding(num_classes):
+    """All are called class 0: mean_per_class is 1 / num_classes in each draw, but for rounding."""
+    labels = np.arange(1000) % num_classes
+    assert per_class_error(np.zeros(1000, int), labels) is None
+
+
 def covered(draw, truth, runs):
     """How often the 95 % interval of a value and its error holds the truth."""
     inside = []

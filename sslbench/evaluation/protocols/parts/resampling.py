@@ -14,6 +14,7 @@ import numpy as np
 
 NUM_DRAWS = 200
 LEAST_SAMPLES = 30  # as for the bootstrap of a mean: fewer make it too small
+_ROUNDING = 1e-9
 
 
 def standard_error(statistic: Callable[[np.ndarray], float], num_samples: int) -> float | None:
@@ -36,4 +37,5 @@ def standard_error(statistic: Callable[[np.ndarray], float], num_samples: int) -
     except ValueError:
         return None
     found = float(np.std(values, ddof=1))
-    return found or None  # where all are right nothing varies, and nothing is known
+    # Where all are right nothing varies, and nothing is known; rounding leaves 1e-16 of it.
+    return found if found > _ROUNDING else None
