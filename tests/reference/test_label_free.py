@@ -83,7 +83,29 @@ def test_alpha_is_the_weighted_least_squares_of_the_authors():
 
 def test_alpha_is_finite_where_the_rank_is_lower_than_the_range():
     assert math.isfinite(label_free.alpha_req(RANK_ONE, 1, 5)[0])
-    assert label_free.alpha_req(np.arange(8.0)[:, None], 6, 100) == (0.0, {"first": 1, "last": 1})
+
+
+@pytest.mark.parametrize(("count", "dim"), [(101, 128), (100, 128), (60, 128), (30, 128), (60, 20)])
+def test_alpha_leaves_out_the_eigenvalue_that_centring_makes_zero(count, dim):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(count, dim)) * np.arange(1, dim + 1) ** -0.5
+    values = np.sort(np.linalg.eigvalsh(np.cov(features.T, bias=True)))[::-1]
+    last = min(100, count - 1, dim)
+    place = np.arange(6, last + 1)
+    slope, _ = np.polyfit(np.log(place), np.log(values[5:last]), 1, w=place**-0.5)
+    found, note = label_free.alpha_req(features, 6, 100)
+    assert found == pytest.approx(-slope, rel=1e-6)
+    assert note == {"first": 6, "last": last}
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 8), (9, 2), (8, 1)])
+def test_two_eigenvalues_have_no_alpha(shape):
+    assert label_free.alpha_req(np.random.default_rng(0).normal(size=shape), 6, 100)[0] is None
+
+
+def test_the_first_place_is_moved_down_to_fit_three():
+    features = np.random.default_rng(0).normal(size=(6, 8))
+    assert label_free.alpha_req(features, 6, 100)[1] == {"first": 3, "last": 5}
 
 
 def test_uniformity_is_the_mean_over_pairs(monkeypatch):

@@ -42,6 +42,7 @@ LABELS = "none"
 
 _RANKME_EPSILON = 1e-7  # equation 1's, for float32
 _ROUNDING = 1e-7  # of float32: a smaller share of the largest singular value is noise
+_LEAST_PLACES = 3  # two points lie on a line, whatever they are
 _CHUNK_ROWS = 1024
 
 
@@ -73,8 +74,8 @@ class Params:
         """Refuse sizes below one and an empty range."""
         if self.batch_size < 1 or self.uniformity_t <= 0:
             raise ValueError("batch_size and uniformity_t must be positive")
-        if not 1 <= self.alpha_first < self.alpha_last:
-            raise ValueError("alpha needs two places or more, counted from 1")
+        if not 1 <= self.alpha_first <= self.alpha_last - _LEAST_PLACES + 1:
+            raise ValueError(f"alpha needs {_LEAST_PLACES} places or more, counted from 1")
 
     @property
     def view(self) -> View:
@@ -97,6 +98,8 @@ def measure(
     test: Split,
 ) -> list[Measurement]:
     """Return rankme, effective_rank, alpha_req, uniformity and alignment of the test images.
+
+    alpha_req is left out where too few eigenvalues are there to be fitted.
 
     Raises:
         UserError: fewer than two test images.
@@ -124,10 +127,11 @@ def measure(
         )  # fmt: skip
 
     width = features.shape[1]
+    power = [] if exponent is None else [row("alpha_req", exponent, "exponent", "neither", **note)]
     return [
         row("rankme", rankme(features), "dimensions", "higher", dim=width),
         row("effective_rank", effective_rank(features), "dimensions", "neither", dim=width),
-        row("alpha_req", exponent, "exponent", "neither", **note),
+        *power,
         row("uniformity", uniformity(features, choice.uniformity_t), "nats", "neither"),
         replace(
             row("alignment", float(gaps.mean()), "squared distance", "neither"), per_sample=gaps
@@ -154,8 +158,10 @@ def effective_rank(features: np.ndarray) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def alpha_req(features: np.ndarray, first: int, last: int) -> tuple[float, dict[str, int]]:
+def alpha_req(features: np.ndarray, first: int, last: int) -> tuple[float | None, dict[str, int]]:
     """Return alpha of eigenvalue ~ place ** -alpha, and which places were fitted.
+
+    Alpha is None below three eigenvalues. Centring leaves one fewer than there are images.
 
     Eigenvalues below float32's rounding of the largest are raised to it: they are noise, and a
     network of lower rank than the range still has a finite slope. Where nothing varies, alpha
@@ -163,14 +169,16 @@ def alpha_req(features: np.ndarray, first: int, last: int) -> tuple[float, dict[
 
     Args:
         features: (num_samples, dim).
-        first: place of the first eigenvalue fitted, from 1; moved down where there are fewer.
+        first: place of the first eigenvalue fitted, from 1; moved down to fit three or more.
         last: place of the last; moved down where there are fewer.
     """
     values = _eigenvalues(features)
-    last = min(last, len(values))
-    first = max(1, min(first, last - 1))
+    last = min(last, len(values), len(features) - 1)
+    first = max(1, min(first, last - _LEAST_PLACES + 1))
     note = {"first": first, "last": last}
-    if last < 2 or not values.any():
+    if last < _LEAST_PLACES:
+        return None, note
+    if not values.any():
         return 0.0, note
     place = np.arange(first, last + 1)
     height = np.log(np.maximum(values[first - 1 : last], values[0] * _ROUNDING**2))

@@ -8,7 +8,7 @@ import torch
 
 from sslbench.backbones.base import Backbone
 from sslbench.core.errors import UserError
-from sslbench.data.store import Dataset
+from sslbench.data.store import Dataset, Split
 from sslbench.evaluation.features.extract import extract_features, is_pooled, pool_layer
 from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols import (
@@ -362,6 +362,16 @@ def test_label_free_needs_no_labels(run, dataset_dir):
     ]  # fmt: skip
 
 
+def test_alpha_is_left_out_of_too_few_images(subject, dataset_dir):
+    from sslbench.data.store import write_split
+
+    test = Dataset.open(dataset_dir).split("test")
+    path = dataset_dir / "few.arrow"
+    write_split(path, np.array(test.pixels[:3]), np.full(3, -1), test.ids[:3])
+    rows = label_free.measure(LABEL_FREE, subject, test, test, Split(path))
+    assert [row.metric for row in rows] == ["rankme", "effective_rank", "uniformity", "alignment"]
+
+
 def test_views_that_change_nothing_are_aligned(run):
     still = replace(LABEL_FREE, crop=Crop(scale=(1.0, 1.0), ratio=(1.0, 1.0)), flip=0.0)
     assert by_metric(run(label_free, still))["alignment"].value == pytest.approx(0.0, abs=1e-9)
@@ -369,7 +379,7 @@ def test_views_that_change_nothing_are_aligned(run):
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch_size": 0}, {"uniformity_t": 0.0}, {"alpha_first": 0}, {"alpha_last": 2}]
+    "change", [{"batch_size": 0}, {"uniformity_t": 0.0}, {"alpha_first": 0}, {"alpha_last": 3}]
 )
 def test_label_free_refuses_params_without_meaning(change):
     with pytest.raises(ValueError, match=r"must|needs"):
