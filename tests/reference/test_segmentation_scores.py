@@ -100,6 +100,13 @@ def objects(columns, labels, crowd=None):
     return Instances(boxes, np.array(labels, int), masks, no if crowd is None else crowd, no)
 
 
+@pytest.mark.parametrize("label", [254, 255, 300])
+def test_a_class_that_would_be_void_or_background_is_refused(label):
+    assert painted(objects([(0, 6)], [253]), 1, 6).tolist() == [[254] * 6]
+    with pytest.raises(UserError, match=f"here: an object is of class {label}"):
+        painted(objects([(0, 6)], [label]), 1, 6, where="here")
+
+
 def test_a_class_is_painted_one_higher_and_two_classes_void_each_other():
     found = painted(objects([(0, 3), (2, 5)], [0, 2]), 1, 6)
     assert found.tolist() == [[1, 1, VOID, 3, 3, 0]]

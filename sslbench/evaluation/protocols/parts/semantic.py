@@ -34,13 +34,17 @@ def painted(objects: Instances, height: int, width: int, where: str = "") -> np.
     torchvision's reference for COCO (which leaves crowds out and voids every overlap).
 
     Raises:
-        UserError: objects without masks.
+        UserError: objects without masks, or a class that has no number below VOID.
     """
     if objects.masks is None:
         mend = "take a data set with masks, or take segmentation out of the grid"
         raise UserError("the objects have no masks", where=where, mend=mend)
-    found = np.zeros((height, width), np.uint8)
     is_whole = ~objects.is_crowd
+    if (largest := int(objects.labels[is_whole].max(initial=0))) >= VOID - 1:
+        what = f"an object is of class {largest}, and segmentation has room for 0 to {VOID - 2}"
+        mend = "take fewer classes, or take segmentation out of the grid"
+        raise UserError(what, where=where, mend=mend)
+    found = np.zeros((height, width), np.uint8)
     for mask, label in zip(objects.masks[is_whole], objects.labels[is_whole], strict=True):
         found[mask & (found != 0) & (found != label + 1)] = VOID
         found[mask & (found == 0)] = label + 1
