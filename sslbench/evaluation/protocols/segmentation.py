@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sslbench.core import seeding
+from sslbench.core.errors import UserError
 from sslbench.data.store import Split
 from sslbench.evaluation.features.model import plain_view
 from sslbench.evaluation.protocols.base import Measurement, Role
@@ -86,7 +87,7 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Segmen
     """Return four trained networks, each with the learning rate that did best on val.
 
     Raises:
-        UserError: no classes of pixels, or no rate that can be trained at.
+        UserError: train is of background alone, val of nothing, or every rate diverged.
     """
     num_classes, side = _num_classes(train), params.side(train)
 
@@ -98,7 +99,7 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Segmen
             return _trained(network, subject, train, side, rate, training)
 
         def score(network: nn.Module) -> float:
-            return mean_iou(_areas(network, subject, val, side).sum(axis=0))
+            return _mean_iou(_areas(network, subject, val, side), val)
 
         return choose_rate(training.learning_rate, fit, score, NAME)
 
@@ -113,7 +114,11 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Segmen
 def measure(
     choice: SegmentationChoice, subject: Subject, train: Split, val: Split, test: Split
 ) -> list[Measurement]:
-    """Return miou_frozen and miou_finetuned on test of the backbone, each with its twin's."""
+    """Return miou_frozen and miou_finetuned on test of the backbone, each with its twin's.
+
+    Raises:
+        UserError: test says nothing of any pixel.
+    """
     del train, val
     rows = []
     for (metric, is_pretrained), run in choice.networks.items():
@@ -123,7 +128,7 @@ def measure(
         error = standard_error(of_images, len(test)) if is_pretrained else None
         rows.append(
             Measurement(
-                metric=metric, value=mean_iou(by_image.sum(axis=0)), unit="fraction", n=len(test),
+                metric=metric, value=_mean_iou(by_image, test), unit="fraction", n=len(test),
                 split="test", layer=None, role=role,
                 detail={"learning_rate": run.learning_rate, "val": run.val}, standard_error=error,
             )
@@ -132,11 +137,19 @@ def measure(
 
 
 def _num_classes(train: Split) -> int:
-    """Return one more than the largest class of a pixel of the train split."""
+    """Return one more than the largest class of a pixel of the train split.
+
+    Raises:
+        UserError: there is none but the background.
+    """
     largest = 0
     for row in range(len(train)):
         said = semantic_of(train, row)
         largest = max(largest, int(said[said != VOID].max(initial=0)))
+    if not largest:
+        mend = "take a train split with objects, or take segmentation out of the grid"
+        what = "its pixels are background or void alone"
+        raise UserError(what, where=str(train.path), mend=mend)
     return largest + 1
 
 
@@ -177,6 +190,18 @@ def _areas(network: nn.Module, subject: Subject, split: Split, side: int) -> np.
     for row, predicted in enumerate(predictions(network, subject, split, side)):
         found[row] = areas(confusion(semantic_of(split, row), predicted, VOID))
     return found
+
+
+def _mean_iou(by_image: np.ndarray, split: Split) -> float:
+    """Return the mean IoU of a split's areas (num_images, 3, classes).
+
+    Raises:
+        UserError: all its pixels are void.
+    """
+    if not by_image[:, 1].any():
+        mend = "take a split with pixels that are not void"
+        raise UserError("its truth says nothing of any pixel", where=str(split.path), mend=mend)
+    return mean_iou(by_image.sum(axis=0))
 
 
 def mean_iou_of(by_image: np.ndarray, rows: np.ndarray) -> float:

@@ -390,6 +390,36 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     assert learn(fresh, lambda _: 1e10 * fresh.weight.sum(), 8, 1e30, once, order) is None
 
 
+def covered(folder, crowd):
+    """Write two images that one object covers, a crowd (void) or none at all (background)."""
+    path, number = folder / "covered.arrow", int(crowd)
+    whole = Instances(
+        np.array([[0, 0, 32, 32]], np.float32)[:number], np.zeros(number, int),
+        np.ones((number, 32, 32), bool), np.ones(number, bool), np.zeros(number, bool),
+    )  # fmt: skip
+    pixels, texts = np.zeros((2, 32, 32, 3), np.uint8), [to_bytes(whole, 32, 32)] * 2
+    write_split(path, pixels, np.full(2, -1), ["a", "b"], instances=texts)
+    return Split(path)
+
+
+@pytest.mark.parametrize("crowd", [True, False], ids=["void", "background"])
+def test_a_train_split_without_classes_is_refused(subject, tmp_path, crowd):
+    train = covered(tmp_path, crowd)
+    with pytest.raises(UserError, match=r"covered.arrow: its pixels are background or void alone"):
+        segmentation.choose(subject, train, train, SEGMENTATION)
+
+
+def test_a_split_of_void_alone_is_refused(subject, train, tmp_path, monkeypatch):
+    void, said = covered(tmp_path, True), r"covered.arrow: its truth says nothing of any pixel"
+    monkeypatch.setattr(segmentation, "_trained", lambda network, *_: network)
+    two = replace(SEGMENTATION, frozen=replace(TRAINING, learning_rate=(0.1, 0.2)))
+    with pytest.raises(UserError, match=said):
+        segmentation.choose(subject, train, void, two)
+    choice = segmentation.choose(subject, train, void, SEGMENTATION)
+    with pytest.raises(UserError, match=said):
+        segmentation.measure(choice, subject, train, void, void)
+
+
 def test_sets_without_boxes_or_masks_are_refused(checkpoint_dir, dataset_dir, tmp_path):
     for protocol, params in ((detection, DETECTION), (segmentation, SEGMENTATION)):
         with pytest.raises(UserError, match=r"train.arrow: names no objects; take a data set"):
