@@ -15,7 +15,8 @@ Several  where images have several labels, binary cross-entropy summed over clas
          classes, which divides the rate by their number; measured: benchmarks/several_labels.py)
 Differs  steps, batch and grid are small and stand in params.yaml; the new layer starts at zero, so
          that the first step is the same for every backbone; inputs are normalised with the
-         pretraining data's mean and std
+         pretraining data's mean and std; val and test images have their short side resized to the
+         input size and the centre cropped (SimCLR: short side 256, centre crop of 224)
 """
 
 from __future__ import annotations

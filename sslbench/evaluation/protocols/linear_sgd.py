@@ -10,7 +10,9 @@ Layer    the last one
 Refit    none, as in the sources: the head that was measured on val is the head that is measured
          on test, and val trains nothing
 Differs  the budget and the grid stand in params.yaml; heads start at zero; the backbone is in eval
-         mode, so its batch norms keep their statistics
+         mode, so its batch norms keep their statistics; val and test images have their short side
+         resized to the input size and the centre cropped (VISSL: short side 256, crop of 224).
+         VISSL has weight decay 5e-4, 28 epochs and a batch norm before the linear layer
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ Rare     a class with fewer images of either kind than folds cannot be cross-val
          the lowest cost; one that is always or never there is left out of the mean, and said so
 Differs  solved in the primal (the same objective; the source's dual solver stops unconverged at
          large costs and depends on the order of images); map_area has scikit-learn's sum, where
-         the source raises precisions first (VOC2010); map_11point beside it
+         the source raises precisions first (VOC2010); map_11point beside it; features are of the
+         centre crop (VISSL resizes the whole image to 224 x 224)
 """
 
 from __future__ import annotations
