@@ -16,7 +16,7 @@ def test_paired_t_test_is_scipys():
 
 
 def test_pairs_without_spread():
-    assert paired_t_test([0.5, 0.6, 0.7], [0.4, 0.5, 0.6]) == 0.0
+    assert paired_t_test([0.5, 0.6, 0.7], [0.4, 0.5, 0.6]) == 0.25, "the sign test's"
     assert paired_t_test([0.5, 0.6], [0.5, 0.6]) == 1.0
     with pytest.raises(ValueError, match="two pairs"):
         paired_t_test([0.5], [0.5])
@@ -52,6 +52,7 @@ def brute_force(first, second):
     rests = (d[s][i] - of_seed[s] - of_sample[i] + mean for s in seeds for i in samples)
     ms_rest = sum(value**2 for value in rests) / ((n - 1) * (m - 1))
     more = max(ms_samples - ms_rest, 0)
+    ms_seeds += 1 / (12 * m)  # what a share of m can be told apart
     if n == 2:
         ms_seeds = max(ms_seeds, ms_rest)
     return abs(mean) / math.sqrt((ms_seeds + more) / (n * m)), ms_seeds / (ms_seeds + more)
@@ -87,9 +88,10 @@ def test_crossed_test_has_both_t_tests_as_limits():
 def test_crossed_test_without_spread():
     same = np.ones((3, 5), bool)
     assert crossed_test(same, same) == 1.0
-    assert crossed_test(same, ~same) == 0.0
+    assert 1e-4 < crossed_test(same, ~same) < 1e-2, "three seeds that agree on five samples"
+    assert crossed_test(same + 0.0, ~same + 0.0) == 0.25, "numbers have no step: the sign test"
     certain = np.repeat(np.arange(4000)[None] % 50 > 0, 3, axis=0)
-    assert 0 <= crossed_test(certain, ~certain) < 1e-100
+    assert 0 <= crossed_test(certain, ~certain) < 1e-9
     with pytest.raises(ValueError, match="two seeds"):
         crossed_test(same[:1], same[:1])
 
@@ -119,6 +121,29 @@ def test_crossed_test_rejects_true_nulls_as_seldom_as_promised(
     effects = {"seed_effect": seed_effect, "sample_effect": sample_effect}
     found = rejections(crossed_test, 2500, num_seeds, 400, **effects)
     assert least <= found <= 0.06
+
+
+def test_one_more_right_in_each_of_three_seeds_is_no_proof():
+    """Another image each time; without a step's variance the seeds agree, and p would be 0."""
+    first, second = np.ones((2, 3, 500), bool)
+    first[0, 7] = second[0, [7, 8]] = second[1, 20] = second[2, 30] = False
+    assert 0.01 < crossed_test(first, second) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_samples", "wrong"), [(100, 0.03), (360, 0.01), (540, 0.01)])
+def test_crossed_test_keeps_its_promise_on_nearly_solved_sets_however_small_the_level(
+    num_samples, wrong
+):
+    """Holm asks for .05 / 21 of the smallest p of seven methods; seeds agree by chance there."""
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(6000):
+        ability = rng.normal(size=num_samples)
+        pair = ability + rng.normal(size=(2, 3, num_samples)) > stats.norm.ppf(wrong) * math.sqrt(2)
+        found.append(crossed_test(*pair))
+    assert np.mean(np.array(found) <= 0.05) <= 0.055
+    assert np.mean(np.array(found) <= 0.05 / 21) <= 0.0024 + 3 * math.sqrt(0.0024 / 6000)
 
 
 def test_what_the_crossed_test_is_for():
