@@ -559,7 +559,8 @@ from sslbench.tracking.store import Store
 
 mirror, number = Store(), sys.argv[1]
 event = {"cell": f"writer{number}", "stage": "probe", "command": "none", "fingerprint": number * 8,
-         "item": {"method": "m", "seed": 0}, "params": {"a": 1}, "deps": {}}
+         "item": {"method": "m", "seed": 0}, "params": {"a": 1},
+         "deps": {"x/train.arrow": "0" * 32}}
 run = mirror.open_run(event)
 for step in range(20):
     mirror.log_metrics(run, [{"time": step, "step": step, "values": {"loss": step / 2}}])
@@ -609,9 +610,7 @@ def test_a_team_writes_to_one_server(by_dvc, tmp_path):
         )
         assert refused.returncode == 2
         assert "MLFLOW_TRACKING_PASSWORD" in refused.stderr.splitlines()[-1]
-        first = [(by_dvc, [sys.executable, "-c", WRITE, "0"])]
-        at_once(by_dvc, first, environment)  # creates the experiment
-        writers = [(by_dvc, [sys.executable, "-c", WRITE, str(k)]) for k in range(1, 8)]
+        writers = [(by_dvc, [sys.executable, "-c", WRITE, str(k)]) for k in range(8)]
         at_once(by_dvc, writers, environment)
         at_once(by_dvc, [(by_dvc, publish), (tmp_path / "copy", publish)], environment)
         everything = {**os.environ, **environment, "PYTHONPATH": str(by_dvc)}
