@@ -67,7 +67,7 @@ def _inference(confidence: float) -> Inference:
     from sslbench.evaluation.statistics.blocks import average_ranks
     from sslbench.evaluation.statistics.components import variance_components
     from sslbench.evaluation.statistics.intervals import interval_of
-    from sslbench.evaluation.statistics.ranking import rank_groups
+    from sslbench.evaluation.statistics.ranking import rank_groups, told_from
     from sslbench.reporting.inference import Inference
 
     alpha = 1 - confidence
@@ -87,6 +87,7 @@ def _inference(confidence: float) -> Inference:
         ranking=lambda values, samples, higher: rank_groups(
             values, samples, alpha=alpha, higher_is_better=higher
         ),
+        told_from=lambda name, values, samples: told_from(name, values, samples, alpha=alpha),
         average_ranks=lambda scores: average_ranks(scores, alpha),
         components=variance_components,
     )

@@ -54,7 +54,10 @@ def cost_text(numbers: Sequence[Number], root: Path = Path()) -> str:
             "cost of protocols: not known here, no run of these cells was tracked on this machine\n"
         )
     heads = [["", "seconds", "peak", "tracked"], ["one cell of", "median", "MiB", "cells"]]
-    note = f"Process time and memory, as tracked here; {SHARED}: the features that probes share."
+    note = (
+        f"Wall clock and memory of the process (no GPU's), as tracked here; {SHARED}: the features "
+        "that probes share."
+    )
     return f"cost\n{aligned([*heads, *rows])}\n\n{note}\n"
 
 

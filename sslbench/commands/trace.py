@@ -89,7 +89,7 @@ def _head(traced: dict[str, Any]) -> list[str]:
     dirty = " + uncommitted changes" if git["dirty_diff_sha256"] else ""
     return [
         f"{traced['id']} = {number['value']} [{number['ci_low']}, {number['ci_high']}]"
-        f" over seeds {number['seeds']}",
+        f" ({number['interval']}) of seeds {number['seeds']}",
         f"commit {git['commit'] or 'none'}{dirty}",
     ]
 

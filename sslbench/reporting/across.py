@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sslbench.reporting.collect import CellRecord, Collected
 from sslbench.reporting.inference import AverageRanks, Components, Inference
-from sslbench.reporting.leaderboard import NONE, competes, goodness, show, show_unit
+from sslbench.reporting.leaderboard import NONE, show, show_unit
 from sslbench.reporting.records import drawn, draws_of, epochs
-from sslbench.reporting.tables import Number
+from sslbench.reporting.tables import Number, competes
 
 NO_RANKS = (
     "Average ranks are left out: they take three blocks (a data set, a protocol, a seed) and three "
@@ -77,16 +77,17 @@ def across(collected: Collected, numbers: Sequence[Number], inference: Inference
     )
 
 
-def block_scores(numbers: Sequence[Number]) -> Mapping[str, Sequence[float]]:
-    """Return each competing method's scores, one per data set, protocol and seed, higher better.
+def block_scores(numbers: Sequence[Number]) -> Mapping[str, Mapping[str, Sequence[float]]]:
+    """Return each data set's scores of competing methods, one per protocol and seed, higher better.
 
     Of each protocol the main metric counts; figures that only describe do not.
     """
-    scores: dict[str, list[float]] = {}
+    scores: dict[str, dict[str, list[float]]] = {}
     for number in sorted(numbers, key=lambda n: (n.dataset, n.protocol)):
-        if number.is_main and number.better != "neither" and competes(number):
-            sign = 1.0 if goodness(number) == number.value else -1.0
-            scores.setdefault(number.method, []).extend(sign * value for value in number.values)
+        if number.is_main and number.better != "neither" and competes(number.method, number.labels):
+            sign = -1.0 if number.better == "lower" else 1.0
+            column = scores.setdefault(number.dataset, {}).setdefault(number.method, [])
+            column.extend(sign * value for value in number.values)
     return scores
 
 
@@ -110,12 +111,20 @@ def _spread_row(cells: Sequence[CellRecord], inference: Inference) -> SpreadRow 
 
 def ranks_text(ranks: AverageRanks) -> str:
     """Return how a picture of average ranks is to be read, and what it cannot say."""
-    return (
+    shown = (
         f"Rank of each method, averaged over {ranks.num_blocks} blocks (each a data set, a "
-        "protocol, a seed; main metrics), 1 the best. A bar joins methods that are not told apart "
-        "(rank differences with Holm's correction, after Friedman's test that all are alike: "
-        f"p = {ranks.p_value:.2g}). Blocks that share a data set or a run are alike, so "
-        "the test is surer than it should be: a summary; the rank groups of columns are the tests."
+        "protocol, a seed; main metrics), 1 the best. "
+    )
+    if ranks.p_value is None:
+        return shown + (
+            f"No test, so no bars: the blocks are of {ranks.num_datasets} data set"
+            f"{'' if ranks.num_datasets == 1 else 's'}, a test takes three. The rank groups of "
+            "columns are the tests."
+        )
+    return shown + (
+        "A bar joins methods that are not told apart (differences of ranks in "
+        f"{ranks.num_datasets} data sets with Holm's correction, after Friedman's test that all "
+        f"are alike: p = {ranks.p_value:.2g}). It speaks of other data sets, with these runs."
     )
 
 

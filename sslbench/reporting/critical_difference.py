@@ -29,7 +29,8 @@ def critical_difference_panel(ranks: AverageRanks) -> Panel:
     )
     told = "; ".join(f"{name} {rank:.2f}" for name, rank in ranks.ranks.items())
     joined = "; ".join(", ".join(clique) for clique in ranks.cliques) or "none"
-    text = f"Average ranks: {told}. Not told apart: {joined}"
+    tested = "" if ranks.p_value is None else f". Not told apart: {joined}"
+    text = f"Average ranks: {told}{tested}"
     return Panel(2 * room + _AXIS, names_top + _STEP * half, text, body)
 
 

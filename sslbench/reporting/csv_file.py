@@ -33,6 +33,8 @@ COLUMNS = (
     "twin",
     "gain_ci_low",
     "gain_ci_high",
+    "interval",
+    "test",
 )
 
 
@@ -72,6 +74,8 @@ def _csv_row(row: Number, twin: TwinRow | None) -> list[str]:
         str(row.version),
         row.better,
         *(["", "", ""] if twin is None else map(_digits, (twin.twin, twin.low, twin.high))),
+        row.interval,
+        row.test,
     ]
 
 
@@ -119,7 +123,7 @@ def _restored_number(row: Mapping[str, str], is_main: bool) -> Number:
         value=float(row["value"]),
         low=float(row["ci_low"]) if row["ci_low"] else None,
         high=float(row["ci_high"]) if row["ci_high"] else None,
-        interval="",
+        interval=row["interval"],
         seeds=tuple(int(seed) for seed in row["seeds"].split(";")),
         values=(),
         samples=None,
@@ -131,5 +135,6 @@ def _restored_number(row: Mapping[str, str], is_main: bool) -> Number:
         labels=row["labels"],
         version=int(row["protocol_version"]),
         better=row["better"],
-        test="",
+        test=row["test"],
+        told_from=frozenset(),
     )

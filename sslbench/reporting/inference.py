@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,12 +51,16 @@ class AverageRanks(Protocol):
         """How many blocks."""
 
     @property
-    def p_value(self) -> float:
-        """Of Friedman's test."""
+    def num_datasets(self) -> int:
+        """How many data sets they are of."""
+
+    @property
+    def p_value(self) -> float | None:
+        """Of Friedman's test over data sets; None with too few."""
 
     @property
     def cliques(self) -> Sequence[tuple[str, ...]]:
-        """Methods not told apart, largest sets."""
+        """Methods not told apart, largest sets; none without a test."""
 
 
 class Components(Protocol):
@@ -87,8 +91,10 @@ class Inference:
         interval: of a result.
         ranking: (method -> one value per seed, method -> (num_seeds, num_samples) results or
             None, whether higher is better) -> the column's rank groups.
-        average_ranks: method -> one score per block, higher better -> their ranks, or None where
-            there are too few.
+        told_from: (a method, values and results as above, its own among them) -> the others that
+            the test tells from it.
+        average_ranks: data set -> method -> one score per block, higher better -> their ranks, or
+            None where there are too few.
         components: one row per seed with one value per draw -> components, or None without.
     """
 
@@ -96,5 +102,8 @@ class Inference:
     ranking: Callable[
         [Mapping[str, Sequence[float]], Mapping[str, np.ndarray] | None, bool], Ranking
     ]
-    average_ranks: Callable[[Mapping[str, Sequence[float]]], AverageRanks | None]
+    told_from: Callable[
+        [str, Mapping[str, Sequence[float]], Mapping[str, np.ndarray] | None], Collection[str]
+    ]
+    average_ranks: Callable[[Mapping[str, Mapping[str, Sequence[float]]]], AverageRanks | None]
     components: Callable[[Sequence[Sequence[float]]], Components | None]

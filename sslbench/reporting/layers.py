@@ -8,9 +8,7 @@ from typing import Any
 
 from sslbench.reporting.collect import CellRecord, Collected
 from sslbench.reporting.records import headlines, layers
-from sslbench.reporting.tables import mean
-
-FLOOR = "random_init"
+from sslbench.reporting.tables import FLOOR, mean
 
 
 @dataclass(frozen=True, kw_only=True)

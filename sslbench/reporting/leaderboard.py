@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sslbench.reporting.layers import LayerRow
-from sslbench.reporting.tables import Number, is_baseline
+from sslbench.reporting.tables import Number, competes, is_baseline
 
 NONE = "n/a"
 LABELLED = "†"
@@ -87,52 +87,49 @@ def ranked_methods(numbers: Sequence[Number]) -> list[str]:
 
 def saw_labels(number: Number) -> bool:
     """Return whether a method, baselines aside, was shown labels while it was pretrained."""
-    return number.labels in ("some", "all") and not is_baseline(number.method)
+    return not is_baseline(number.method) and not competes(number.method, number.labels)
 
 
 def is_best(number: Number, numbers: Sequence[Number]) -> bool:
-    """Return whether a method ranks with the best mean of its column.
+    """Return whether a method is in the first of several rank groups of its column.
 
-    Baselines and methods that saw labels are left aside. Where the test tells no two methods
-    apart, all are in one group and none is best.
+    Baselines and methods that saw labels have no group. Where the test tells no two methods apart,
+    all are in one group and none is best.
     """
-    if not competes(number) or number.rank_group is None:
-        return False
-    column = [
-        n
-        for n in numbers
-        if (n.dataset, n.protocol, n.metric) == (number.dataset, number.protocol, number.metric)
-        and competes(n)
-        and n.rank_group is not None
-    ]
-    leader = max(column, key=goodness)
-    several = len({n.rank_group for n in column}) > 1
-    return several and number.rank_group == leader.rank_group
-
-
-def competes(number: Number) -> bool:
-    """Return whether a method is compared with others: no baseline, and saw no labels."""
-    return not is_baseline(number.method) and not saw_labels(number)
+    column = (number.dataset, number.protocol, number.metric)
+    groups = {n.rank_group for n in numbers if (n.dataset, n.protocol, n.metric) == column}
+    return number.rank_group == 1 and len(groups - {None}) > 1
 
 
 def above_floor(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> frozenset[str]:
-    """Return the ids of numbers whose interval lies above that of their untrained network."""
+    """Return the ids of numbers better than their untrained network's, and told from it."""
     mains = (number for number in numbers if number.is_main)
     found = {(number.dataset, number.method, number.protocol): number for number in mains}
     above = set()
     for row in layer_rows:
         number = found.get((row.dataset, row.method, row.protocol))
         floor = found.get((row.dataset, row.floor, row.protocol))
-        if number is None or floor is None or number.better != "higher":
+        if number is None or floor is None or floor.method not in number.told_from:
             continue
-        if (number.low or 0.0) > (floor.high or math.inf):
+        if number.better != "neither" and goodness(number) > goodness(floor):
             above.add(number.id)
     return frozenset(above)
 
 
 def intervals(numbers: Sequence[Number]) -> str:
-    """Return the names of the intervals in use, or nothing when they were not kept."""
-    return "; ".join(dict.fromkeys(number.interval for number in numbers if number.interval))
+    """Return the intervals in use, each with its protocols where there are several."""
+    return _by_protocol([(number.protocol, number.interval) for number in numbers])
+
+
+def _by_protocol(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return `text`, or `knn, linear: text; mlp: text` where protocols differ."""
+    found: dict[str, list[str]] = {}
+    for protocol, text in pairs:
+        names = found.setdefault(text, [])
+        names += [protocol] if protocol not in names else []
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in found.items())
 
 
 def seeds_text(numbers: Sequence[Number]) -> str:
@@ -165,13 +162,8 @@ def way_text(number: Number) -> str:
 
 
 def tests_text(numbers: Sequence[Number]) -> str:
-    """Return what the rank groups of each protocol stand on, or nothing when it was not kept."""
-    found: dict[str, list[str]] = {}
-    for number in numbers:
-        names = found.setdefault(number.test, [])
-        names += [number.protocol] if number.protocol not in names else []
-    parts = [f"{', '.join(names)}: {test}" for test, names in found.items() if test]
-    return f"Rank groups, {'; '.join(parts)}." if parts else ""
+    """Return what the rank groups of each protocol stand on."""
+    return f"Rank groups: {_by_protocol([(n.protocol, n.test) for n in numbers])}."
 
 
 def legend(main: Sequence[Number]) -> str:
@@ -180,7 +172,8 @@ def legend(main: Sequence[Number]) -> str:
         f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
         "Bold: the best rank group, its leader and those after it down to the first that the test "
         f"tells from it; none where the test tells no method from another. {tests_text(main)} "
-        f"{ABOVE_FLOOR}: the interval lies above that of the untrained network with these layers. "
+        f"{ABOVE_FLOOR}: better than the untrained network with these layers, by the same test "
+        "with Holm's correction over the methods of the column. "
         "Italic: floor and ceiling, for reading the others." + label_legend(main)
     )
 

@@ -132,8 +132,10 @@ def _md_ranks(across: Across) -> list[str]:
     if across.ranks is None:
         return [*title, NO_RANKS, ""]
     rows = [_md_row([_md(name), f"{rank:.2f}"]) for name, rank in across.ranks.ranks.items()]
-    cliques = "; ".join(_md(", ".join(clique)) for clique in across.ranks.cliques) or "none"
-    note = f"{ranks_text(across.ranks)} Not told apart: {cliques}."
+    note = ranks_text(across.ranks)
+    if across.ranks.p_value is not None:
+        cliques = "; ".join(_md(", ".join(clique)) for clique in across.ranks.cliques) or "none"
+        note += f" Not told apart: {cliques}."
     return [*title, _md_row(["method", "average rank"]), _md_rule(2), *rows, "", note, ""]
 
 

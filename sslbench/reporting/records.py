@@ -94,6 +94,7 @@ def columns_of(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "measures": [str(entry["metric"]) for entry in headlines(record)],
         "has twins of": [str(entry["metric"]) for entry in twins(record)],
+        "is measured on": [f"{e.get('n')} of {e.get('split')}" for e in headlines(record)],
         "gives": [f"{entry['unit']}, better {entry['better']}" for entry in headlines(record)],
         "comes from": f"{record['protocol']['name']} v{record['protocol']['version']}",
         "keeps": f"{kept['n']} results of {kept['metric']}" if kept else "no results of samples",
@@ -132,7 +133,18 @@ def _measured_fault(protocol: str, record: Mapping[str, Any]) -> str:
         return "the name of a metric is not of a-z, 0-9 and _"
     if not _is_made_by(protocol, record.get("protocol")):
         return f"its protocol is not {protocol} with a version"
-    return _errors_fault(record) or _epochs_fault(record, names) or _mean_fault(record)
+    found = _test_fault(record) or _errors_fault(record) or _epochs_fault(record, names)
+    return found or _mean_fault(record)
+
+
+def _test_fault(record: Mapping[str, Any]) -> str:
+    """Return what is wrong with how the test split was read, or nothing."""
+    if any(entry.get("split") != "test" for entry in headlines(record)):
+        return "a headline was not measured on test"
+    reads = record.get("test_reads")
+    if not isinstance(reads, list) or len(reads) != 1:
+        return f"test was opened {len(reads or ())} times, and once is allowed"
+    return ""
 
 
 def _errors_fault(record: Mapping[str, Any]) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 
 from sslbench.reporting.collect import CellRecord, Collected, by_method, targets
 from sslbench.reporting.inference import Inference
-from sslbench.reporting.records import headlines, samples_of, standard_error_of
+from sslbench.reporting.records import draws_of, headlines, samples_of, standard_error_of
 
 # id -> (value in the number's unit, where it was published)
 References = Mapping[str, tuple[float, str]]
 
-_BASELINES = ("random_init", "supervised")
+FLOOR = "random_init"
+CEILING = "supervised"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +32,15 @@ class Number:
         value: mean over seeds.
         low: lower end of the interval, or None.
         high: upper end of the interval, or None.
-        interval: the interval's name; empty when read back from the CSV.
+        interval: the interval's name.
         seeds: the seeds, in the grid's order.
         values: one value per seed; empty when read back from the CSV.
         samples: number of test samples, or None when the seeds differ or it is not said.
         rank_group: 1 is the best; the leader of a later group is worse than that of the one before;
-            None where no test can tell.
-        test: what told the rank groups apart; empty when read back from the CSV.
+            None where no test can tell, and for what does not compete.
+        told_from: the untrained networks of the column that the test tells it from, by Holm's
+            correction over the column's methods; empty when read back from the CSV.
+        test: what told the rank groups apart.
         reference: a published value in the same unit, or None.
         fingerprints: one per seed.
         labels: how many labels pretraining saw: "none", "some" or "all"; empty if not recorded.
@@ -58,6 +61,7 @@ class Number:
     values: tuple[float, ...]
     samples: int | None
     rank_group: int | None
+    told_from: frozenset[str]
     test: str
     reference: float | None
     reference_source: str
@@ -73,7 +77,12 @@ class Number:
 
 def is_baseline(method: str) -> bool:
     """Return whether a method is there to read the others by: floor or ceiling."""
-    return method.startswith(_BASELINES)
+    return method == CEILING or method.startswith(FLOOR)
+
+
+def competes(method: str, labels: str) -> bool:
+    """Return whether a method is ranked: no baseline, and pretrained without labels."""
+    return not is_baseline(method) and labels not in ("some", "all")
 
 
 def mean(values: Sequence[float]) -> float:
@@ -91,8 +100,8 @@ def numbers(collected: Collected, inference: Inference, references: References) 
     made: list[Number] = []
     for cells in _columns(collected.cells).values():
         for index, entry in enumerate(headlines(cells[0].record)):
-            column = _Column(cells, str(entry["metric"]), is_main=index == 0)
-            made += column.numbers(labels, inference, references)
+            column = _Column(cells, str(entry["metric"]), labels, is_main=index == 0)
+            made += column.numbers(inference, references)
     place = {method: index for index, method in enumerate(collected.grid["methods"])}
     datasets = targets(collected.grid)
     return sorted(made, key=lambda n: (datasets.index(n.dataset), place[n.method]))
@@ -106,10 +115,13 @@ def _columns(cells: Sequence[CellRecord]) -> dict[tuple[str, str], list[CellReco
 
 
 class _Column:
-    """One metric of one protocol on one data set: all methods, ranked against one another."""
+    """One metric of one protocol on one data set: methods are ranked against one another."""
 
-    def __init__(self, cells: Sequence[CellRecord], metric: str, *, is_main: bool) -> None:
+    def __init__(
+        self, cells: Sequence[CellRecord], metric: str, labels: Mapping[str, str], *, is_main: bool
+    ) -> None:
         self._methods = by_method(cells)
+        self._labels = labels
         self._metric, self._is_main = metric, is_main
         self._better = str(self._entry(cells[0])["better"])
         self._values = {name: self._values_of(runs) for name, runs in self._methods.items()}
@@ -126,29 +138,50 @@ class _Column:
         found = [samples_of(cell.record, self._metric) for cell in cells]
         return None if any(row is None for row in found) else np.array(found)
 
-    def numbers(
-        self, labels: Mapping[str, str], inference: Inference, references: References
-    ) -> list[Number]:
+    def numbers(self, inference: Inference, references: References) -> list[Number]:
         """Return the number of each method."""
         groups, test = self._ranking(inference)
+        told = self._told_from_floors(inference)
         return [
-            self._number(name, labels[name], groups[name], test, inference, references)
+            self._number(name, groups.get(name), told.get(name, frozenset()), test, inference,
+                         references)
             for name in self._methods
-        ]
+        ]  # fmt: skip
 
     def _ranking(self, inference: Inference) -> tuple[Mapping[str, int | None], str]:
+        """Return the groups of the methods that compete, and their test."""
         if self._better == "neither":
-            return dict.fromkeys(self._methods), "none, for no way is better"
-        kept = {name: rows for name, rows in self._samples.items() if rows is not None}
-        samples = kept if len(kept) == len(self._methods) else None
-        found = inference.ranking(self._values, samples, self._better == "higher")
-        return found.groups, found.test
+            return {}, "none, for no way is better"
+        names = [name for name in self._methods if competes(name, self._labels[name])]
+        if not names:
+            return {}, "none, for no method competes"
+        found = inference.ranking(*self._of(names), self._better == "higher")
+        held = ", on these draws" if draws_of(self._methods[names[0]][0].record) else ""
+        return found.groups, found.test + held
+
+    def _told_from_floors(self, inference: Inference) -> Mapping[str, frozenset[str]]:
+        """Return, for each method, the untrained networks that it is told from."""
+        floors = [name for name in self._methods if name.startswith(FLOOR)]
+        others = [name for name in self._methods if name not in floors]
+        apart = {floor: inference.told_from(floor, *self._of([floor, *others])) for floor in floors}
+        return {
+            name: frozenset(floor for floor in floors if name in apart[floor]) for name in others
+        }
+
+    def _of(
+        self, names: Sequence[str]
+    ) -> tuple[Mapping[str, Sequence[float]], Mapping[str, np.ndarray] | None]:
+        """Return the values of some methods, and their results of samples if all kept them."""
+        kept = {name: self._samples[name] for name in names}
+        samples = {name: rows for name, rows in kept.items() if rows is not None}
+        values = {name: self._values[name] for name in names}
+        return values, samples if len(samples) == len(names) else None
 
     def _number(
         self,
         method: str,
-        labels: str,
         rank_group: int | None,
+        told_from: frozenset[str],
         test: str,
         inference: Inference,
         references: References,
@@ -175,12 +208,13 @@ class _Column:
             values=tuple(values),
             samples=self._num_samples(cells),
             rank_group=rank_group,
+            told_from=told_from,
             test=test,
             reference=reference,
             reference_source=source,
             fingerprints=tuple(str(cell.record["fingerprint"]) for cell in cells),
             is_main=self._is_main,
-            labels=labels,
+            labels=self._labels[method],
         )
 
     def _num_samples(self, cells: Sequence[CellRecord]) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from sslbench.reporting.leaderboard import (
     datasets,
     headings,
+    intervals,
     is_best,
     label_legend,
     label_mark,
@@ -16,6 +17,7 @@ from sslbench.reporting.leaderboard import (
     seeds_text,
     show,
     show_spread,
+    tests_text,
 )
 from sslbench.reporting.tables import Number
 
@@ -77,7 +79,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _text_legend(numbers: Sequence[Number]) -> str:
     return (
-        f"Mean over {seeds_text(numbers)} with its interval.  * best rank group, baselines aside "
-        f"(none: not told apart).{label_legend(numbers)}\n"
+        f"Mean over {seeds_text(numbers)}; interval: {intervals(numbers) or 'none'}.\n"
+        f"* best rank group, baselines aside (none: not told apart).{label_legend(numbers)}\n"
+        f"{tests_text(numbers)}\n"
         "Why a number is what it is: sslbench trace DATASET/METHOD/PROTOCOL/METRIC"
     )

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from sslbench.evaluation.statistics.blocks import _ranks, average_ranks, friedman
-from sslbench.evaluation.statistics.ranking import holm, rank_groups
+from sslbench.evaluation.statistics.paired import crossed_test
+from sslbench.evaluation.statistics.ranking import holm, rank_groups, told_from
 
 
 def test_holm_by_hand():
@@ -37,7 +38,7 @@ def test_rank_groups_tell_apart_what_pairing_can_tell_apart():
 def test_an_unsteady_method_does_not_rank_before_a_better_one():
     """The test cannot tell `noisy` from the leader, but `steady` above it is told apart."""
     values = {
-        "leader": [0.90, 0.91, 0.92, 0.93], "steady": [0.85, 0.86, 0.87, 0.88],
+        "leader": [0.90, 0.91, 0.92, 0.93], "steady": [0.85, 0.86, 0.87, 0.885],
         "noisy": [0.90, 0.10, 0.95, 0.50],
     }  # fmt: skip
     assert groups(values).groups == {"leader": 1, "steady": 2, "noisy": 2}
@@ -106,6 +107,14 @@ def test_equal_methods_are_seldom_split_by_seeds_and_samples(seed_effect):
     assert split / 400 <= 0.07
 
 
+def ranks_of(scores):
+    """One score per method in each data set."""
+    blocks = len(next(iter(scores.values()), ()))
+    return average_ranks(
+        {str(b): {name: [row[b]] for name, row in scores.items()} for b in range(blocks)}, 0.05
+    )
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_average_ranks_and_friedman_are_scipys(seed):
     rng = np.random.default_rng(seed)
@@ -114,37 +123,73 @@ def test_average_ranks_and_friedman_are_scipys(seed):
     assert np.array([_ranks(row) for row in table]) == pytest.approx(expected)
     assert friedman(expected) == pytest.approx(stats.friedmanchisquare(*table.T).pvalue)
     names = "abcde"
-    found = average_ranks(dict(zip(names, table.T, strict=True)), 0.05)
+    found = ranks_of(dict(zip(names, table.T, strict=True)))
+    assert found.p_value == pytest.approx(stats.friedmanchisquare(*table.T).pvalue)
     assert found.ranks == pytest.approx(dict(zip(names, expected.mean(axis=0), strict=True)))
     assert list(found.ranks.values()) == sorted(found.ranks.values())
     assert found.num_blocks == 9
 
 
 def test_all_equal_is_one_clique():
-    found = average_ranks({name: [0.5, 0.4, 0.3] for name in "abc"}, 0.05)
+    found = ranks_of({name: [0.5, 0.4, 0.3] for name in "abc"})
     assert found.p_value == 1.0
     assert found.ranks == {"a": 2.0, "b": 2.0, "c": 2.0}
     assert found.cliques == [("a", "b", "c")]
 
 
 def test_too_few_blocks_or_methods_give_no_picture():
-    assert average_ranks({name: [0.5, 0.4] for name in "abc"}, 0.05) is None
-    assert average_ranks({name: [0.5, 0.4, 0.3] for name in "ab"}, 0.05) is None
+    assert ranks_of({name: [0.5, 0.4] for name in "abc"}) is None
+    assert ranks_of({name: [0.5, 0.4, 0.3] for name in "ab"}) is None
     assert average_ranks({}, 0.05) is None
 
 
 def test_cliques_are_maximal_and_may_overlap():
     """Five methods in one fixed order on 20 blocks: neighbours alone are not told apart."""
     scores = {name: np.full(20, -float(place)) for place, name in enumerate("abcde")}
-    found = average_ranks(scores, 0.05)
+    found = ranks_of(scores)
     # A step of one rank has z = 1 / sqrt(5 6 / 120) = 2: with Holm over ten pairs not enough.
     assert found.cliques == [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e")]
-    apart = average_ranks({name: np.repeat(row, 20) for name, row in scores.items()}, 0.05)
+    apart = ranks_of({name: np.repeat(row, 20) for name, row in scores.items()})
     assert apart.cliques == []
 
 
 def test_methods_that_are_alike_are_seldom_told_apart():
     rng = np.random.default_rng(6)
     tables = rng.normal(size=(600, 4, 12))
-    found = [average_ranks(dict(zip("abcd", table, strict=True)), 0.05) for table in tables]
+    found = [ranks_of(dict(zip("abcd", table, strict=True))) for table in tables]
     assert np.mean([one.cliques != [tuple(one.ranks)] for one in found]) <= 0.07
+
+
+def test_protocols_and_seeds_of_one_data_set_are_no_blocks_of_a_test():
+    scores = {"scenes": {name: [0.1, 0.2, 0.3, 0.4] for name in "abc"}}
+    found = average_ranks({**scores, "digits": scores["scenes"]}, 0.05)
+    assert (found.num_blocks, found.num_datasets) == (8, 2)
+    assert (found.p_value, found.cliques) == (None, ())
+
+
+def test_equal_methods_are_seldom_told_apart_by_many_protocols_of_the_same_runs():
+    """Eleven protocols and three seeds a data set: as blocks of their own they split every other.
+
+    Four fifths of the variance of a method's score on a data set is common to its protocols.
+    """
+    rng = np.random.default_rng(8)
+    found, pooled = [], []
+    for _ in range(400):
+        own = rng.normal(size=(6, 3, 1, 1)) * 2 + rng.normal(size=(6, 3, 11, 3))
+        tables = [dict(zip("abc", part.reshape(3, -1), strict=True)) for part in own]
+        test = average_ranks(dict(zip("012345", tables, strict=True)), 0.05)
+        found.append(test.cliques != [tuple(test.ranks)])
+        pooled.append(friedman(np.array([_ranks(row) for row in own[0].reshape(3, -1).T])) <= 0.05)
+    assert np.mean(found) <= 0.08
+    assert np.mean(pooled) > 0.4
+
+
+def test_told_from_is_holms_over_the_others_and_not_over_all_pairs():
+    rng = np.random.default_rng(2)
+    samples = right(rng, {"floor": 0.5, "a": 0.55, "b": 0.62, "c": 0.5}, 3)
+    adjusted = holm([crossed_test(samples[name], samples["floor"]) for name in "abc"])
+    expected = {name for name, p in zip("abc", adjusted, strict=True) if p <= 0.05}
+    assert "b" in expected
+    assert "c" not in expected
+    assert told_from("floor", means(samples), samples, alpha=0.05) == expected
+    assert told_from("floor", {name: [0.5] for name in samples}, None, alpha=0.05) == frozenset()

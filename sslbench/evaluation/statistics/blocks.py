@@ -10,7 +10,7 @@ import numpy as np
 
 from sslbench.evaluation.statistics.ranking import compare
 
-LEAST_BLOCKS = LEAST_METHODS = 3
+LEAST_BLOCKS = LEAST_METHODS = LEAST_DATASETS = 3
 
 
 @dataclass(frozen=True)
@@ -20,46 +20,72 @@ class AverageRanks:
     Attributes:
         ranks: method -> rank averaged over blocks, 1 the best; best first.
         num_blocks: how many blocks there are.
-        p_value: of Friedman's test that all methods are alike.
+        num_datasets: how many data sets they are of.
+        p_value: of Friedman's test over data sets that all methods are alike; None with fewer
+            than 3.
         cliques: the largest sets of neighbours in rank that are not told apart, two methods or
-            more each, best first.
+            more each, best first; none without a test.
     """
 
     ranks: Mapping[str, float]
     num_blocks: int
-    p_value: float
+    num_datasets: int
+    p_value: float | None
     cliques: Sequence[tuple[str, ...]]
 
 
-def average_ranks(scores: Mapping[str, Sequence[float]], alpha: float) -> AverageRanks | None:
+def average_ranks(
+    scores: Mapping[str, Mapping[str, Sequence[float]]], alpha: float
+) -> AverageRanks | None:
     """Return the average ranks, or None for fewer than 3 blocks or 3 methods.
 
-    Pairs are told apart by the difference of their average ranks, which under the null hypothesis
-    is normal with variance k (k + 1) / (6 N) for k methods and N blocks, with Holm's correction
-    over all pairs (more powerful than Nemenyi's single critical difference, at the same promise),
-    and only where Friedman's test rejects that all are alike. The promise holds for independent
-    blocks.
+    The test's blocks are data sets: protocols and seeds on one data set share its samples and its
+    runs, and taken for blocks of their own they reject a true null hypothesis in half of all cases
+    (simulated in tests/reference/test_ranking.py). In each data set methods are ranked by their
+    mean rank over its protocols and seeds. Pairs are told apart by the difference of these ranks,
+    averaged, which under the null hypothesis is normal with variance k (k + 1) / (6 N) for k
+    methods and N data sets, with Holm's correction over all pairs (more powerful than Nemenyi's
+    single critical difference, at the same promise), and only where Friedman's test rejects that
+    all are alike. It speaks of other data sets, with these pretraining runs.
 
     Sources: Demsar 2006, https://jmlr.org/papers/v7/demsar06a.html; Garcia and Herrera 2008, for
     Holm over all pairs, https://jmlr.org/papers/v9/garcia08a.html.
 
     Args:
-        scores: method -> one score per block, in the same order of blocks; higher is better.
+        scores: data set -> method -> one score per block (a protocol and a seed), in the same
+            order of blocks; higher is better.
         alpha: the level of the tests.
     """
+    names = list(next(iter(scores.values()), {}))
+    ranks = [_ranks_of_blocks([columns[name] for name in names]) for columns in scores.values()]
+    every = np.concatenate(ranks) if names else np.zeros((0, 0))
+    if len(names) < LEAST_METHODS or len(every) < LEAST_BLOCKS:
+        return None
+    means = dict(zip(names, every.mean(axis=0).tolist(), strict=True))
+    ordered = dict(sorted(means.items(), key=lambda pair: (pair[1], pair[0])))
+    if len(ranks) < LEAST_DATASETS:
+        return AverageRanks(ordered, len(every), len(ranks), None, ())
+    p_value, apart = _test(names, np.array([_ranks(-part.mean(axis=0)) for part in ranks]), alpha)
+    cliques = _cliques(list(ordered), apart)
+    return AverageRanks(ordered, len(every), len(ranks), p_value, cliques)
+
+
+def _ranks_of_blocks(scores: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return (num_blocks, num_methods) ranks of (num_methods, num_blocks) scores."""
+    return np.array([_ranks(row) for row in np.array(scores, np.float64).T])
+
+
+def _test(
+    names: Sequence[str], ranks: np.ndarray, alpha: float
+) -> tuple[float, set[tuple[str, str]]]:
+    """Return Friedman's p value and the pairs told apart, of (num_datasets, num_methods) ranks."""
     from scipy.special import ndtr
 
-    matrix = np.array(list(scores.values()), np.float64).T
-    if len(scores) < LEAST_METHODS or len(matrix) < LEAST_BLOCKS:
-        return None
-    ranks = np.array([_ranks(row) for row in matrix])
-    means = dict(zip(scores, ranks.mean(axis=0).tolist(), strict=True))
-    ordered = dict(sorted(means.items(), key=lambda pair: (pair[1], pair[0])))
     p_value = friedman(ranks)
-    error = math.sqrt(len(scores) * (len(scores) + 1) / (6 * len(matrix)))
-    pairs = compare(ordered, lambda a, b: float(2 * ndtr(-abs(ordered[a] - ordered[b]) / error)))
-    apart = {pair for pair, p in pairs.items() if p <= alpha and p_value <= alpha}
-    return AverageRanks(ordered, len(matrix), p_value, _cliques(list(ordered), apart))
+    means = dict(zip(names, ranks.mean(axis=0).tolist(), strict=True))
+    error = math.sqrt(len(names) * (len(names) + 1) / (6 * len(ranks)))
+    pairs = compare(names, lambda a, b: float(2 * ndtr(-abs(means[a] - means[b]) / error)))
+    return p_value, {pair for pair, p in pairs.items() if p <= alpha and p_value <= alpha}
 
 
 def _ranks(row: np.ndarray) -> np.ndarray:

@@ -65,6 +65,29 @@ def rank_groups(
     return Ranking(groups, test)
 
 
+def told_from(
+    reference: str,
+    values: Mapping[str, Sequence[float]],
+    samples: Mapping[str, np.ndarray] | None,
+    *,
+    alpha: float,
+) -> frozenset[str]:
+    """Return the methods that differ significantly from one, by Holm's correction over them.
+
+    Args:
+        reference: the method that all others are held against.
+        values: as `rank_groups` takes them, the reference's among them.
+        samples: as `rank_groups` takes them.
+        alpha: the chance to name any method that does not differ.
+    """
+    pairwise, _ = _choose_test(values, samples)
+    others = [name for name in values if name != reference]
+    if pairwise is None:
+        return frozenset()
+    adjusted = holm([pairwise(name, reference) for name in others])
+    return frozenset(name for name, p in zip(others, adjusted, strict=True) if p <= alpha)
+
+
 def _alike(
     order: Sequence[str], p_values: Mapping[tuple[str, str], float], alpha: float
 ) -> list[str]:

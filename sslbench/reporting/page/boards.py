@@ -105,8 +105,9 @@ def _board_caption(name: str, main: Sequence[Number]) -> str:
     return (
         f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
         f"{intervals(main) or 'none'}. Bold: best rank group of the column. {tests_text(main)} "
-        f"Amber: floor and ceiling. {ABOVE_FLOOR}: the interval lies above that of the untrained "
-        f"network with these layers.{label_legend(main)}"
+        f"Amber: floor and ceiling. {ABOVE_FLOOR}: better than the untrained network with these "
+        "layers, by the same test with Holm's correction over the methods of the column."
+        + label_legend(main)
     )
 
 

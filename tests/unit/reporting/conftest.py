@@ -71,9 +71,21 @@ def ranking(
     return Ranking(groups, test)
 
 
+def told_from(
+    reference: str,
+    values: Mapping[str, Sequence[float]],
+    samples: Mapping[str, np.ndarray] | None,
+) -> set[str]:
+    """Methods whose means are 0.1 or more away; none for one seed."""
+    means = {method: math.fsum(seeds) / len(seeds) for method, seeds in values.items()}
+    is_far = {name: abs(mean - means[reference]) >= 0.1 for name, mean in means.items()}
+    return {name for name, far in is_far.items() if far and len(values[name]) > 1}
+
+
 INFERENCE = Inference(
     interval=interval,
     ranking=ranking,
+    told_from=told_from,
     average_ranks=lambda scores: average_ranks(scores, 0.05),
     components=variance_components,
 )
@@ -124,6 +136,7 @@ def fingerprint(path: str) -> str:
 def record(cell: Any) -> dict[str, Any]:
     content = {"fingerprint": fingerprint(cell.path), "environment": {}, "per_sample": None}
     content["protocol"] = {"name": cell.protocol, "version": 1}
+    content["test_reads"] = [f"data/{cell.dataset}/test.arrow"]
     if cell.protocol == "pretrain":
         content["history"] = [entry(cell, epoch) for epoch in range(20)]
         content["labels"] = "all" if cell.method == "supervised" else "none"

@@ -232,3 +232,22 @@ def test_damaged_draws_are_refused(make_project: Any, draws: Any, says: str) -> 
     content = json.loads((project.root / path).read_text())
     project.edit(path, measurements=[{**content["measurements"][0], "detail": {"draws": draws}}])
     assert f"{path}: damaged cell: {says}" in refusal(project)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"test_reads": ["data/digits/test.arrow"] * 2}, "test was opened 2 times"),
+        ({"test_reads": []}, "test was opened 0 times"),
+        ({"split": "val"}, "a headline was not measured on test"),
+        ({"n": 7}, "2000 of test"),
+    ],
+)
+def test_a_number_is_of_test_read_once_and_of_all_its_samples(project, changes, said):
+    path = "metrics/digits/knn/byol/seed1.json"
+    rows = json.loads((project.root / path).read_text())["measurements"]
+    reads = {key: value for key, value in changes.items() if key == "test_reads"}
+    of_rows = {key: value for key, value in changes.items() if key != "test_reads"}
+    project.edit(path, measurements=[{**row, **of_rows} for row in rows], **reads)
+    with pytest.raises(UserError, match=said):
+        project.collect()

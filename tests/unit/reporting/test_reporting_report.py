@@ -22,11 +22,13 @@ from sslbench.reporting.csv_file import read_csv
 from sslbench.reporting.figures import _short, curve_panels
 from sslbench.reporting.layers import layer_rows
 from sslbench.reporting.leaderboard import above_floor, is_best, show, show_spread
-from sslbench.reporting.tables import Number
+from sslbench.reporting.tables import Number, numbers
 from sslbench.reporting.terminal import leaderboard_text
 
 if TYPE_CHECKING:
     from conftest import Project
+
+    from sslbench.reporting.inference import Inference
 
 REFERENCES = {
     "digits/byol/linear/top1": (0.7, "Table 1, <made up>"),
@@ -35,7 +37,7 @@ REFERENCES = {
 HEADER = (
     "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
     "reference,reference_source,fingerprints,labels,protocol_version,better,"
-    "twin,gain_ci_low,gain_ci_high"
+    "twin,gain_ci_low,gain_ci_high,interval,test"
 )
 VOID = {"meta", "wbr"}
 
@@ -110,7 +112,7 @@ def test_rank_groups_are_made_within_a_column(project: Project) -> None:
     made = project.numbers()
     column = [n for n in made if n.id.startswith("digits/") and n.id.endswith("/linear/top1")]
     assert len(column) == 6
-    assert {n.method for n in column if n.rank_group == 1} == {"supervised"}
+    assert {n.method for n in column if n.rank_group == 1} == {"simclr"}
 
 
 def test_one_seed_has_an_interval_over_samples_where_they_were_kept(make_project: Any) -> None:
@@ -283,7 +285,7 @@ def test_leaderboards_mark_the_best_group_but_no_baseline(report: Path) -> None:
 def marked(numbers: list[Number], groups: dict[str, int]) -> set[str]:
     """Return who stands out in one column when the rank groups are these (1 unless named)."""
     column = [
-        replace(n, rank_group=groups.get(n.method, 1))
+        n if n.rank_group is None else replace(n, rank_group=groups.get(n.method, 1))
         for n in numbers
         if (n.dataset, n.protocol) == ("digits", "knn")
     ]
@@ -291,7 +293,22 @@ def marked(numbers: list[Number], groups: dict[str, int]) -> set[str]:
 
 
 def test_a_baseline_is_never_marked_as_best_even_in_the_best_group(project: Project) -> None:
+    groups = {n.method: n.rank_group for n in project.numbers() if n.method in BASELINES}
+    assert set(groups.values()) == {None}
     assert marked(project.numbers(), {"mae": 2}) == {"simclr", "byol"}
+
+
+def test_a_ceiling_does_not_decide_who_is_marked(project: Project, inference: Inference) -> None:
+    """Told from the ceiling is not told from the best method."""
+    asked = []
+
+    def ranking(values: Any, samples: Any, higher: bool) -> Any:
+        asked.append(set(values))
+        return inference.ranking(values, samples, higher)
+
+    numbers(project.collect(), replace(inference, ranking=ranking), {})
+    assert asked
+    assert all(names == {"simclr", "byol", "mae"} for names in asked)
 
 
 def test_no_method_is_marked_where_the_test_tells_none_apart(project: Project) -> None:
@@ -324,20 +341,24 @@ def test_a_method_that_saw_labels_is_marked_and_leaves_the_best_group_to_the_oth
     assert "†: pretraining saw labels" in text
 
 
-def test_an_arrow_says_that_the_interval_lies_above_the_untrained_networks(
+SUPERVISED = "digits/supervised/linear/top1"
+
+
+def test_an_arrow_says_that_the_test_tells_it_from_the_untrained_network(
     project: Project,
 ) -> None:
-    numbers, rows = project.numbers(), layer_rows(project.collect())
-    found = above_floor(numbers, rows)
-    assert "digits/supervised/linear/top1" in found
+    made, rows = project.numbers(), layer_rows(project.collect())
+    found = above_floor(made, rows)
+    assert SUPERVISED in found
     assert not any("random_init" in identity for identity in found)
-    floor = next(n for n in numbers if n.id == "digits/random_init/linear/top1")
-    touching = [
-        replace(n, low=floor.high) if n.id == "digits/supervised/linear/top1" else n
-        for n in numbers
-    ]
-    assert "digits/supervised/linear/top1" not in above_floor(touching, rows)
-    assert not above_floor([replace(n, low=None) for n in numbers], rows)
+    floor = next(n for n in made if n.id == "digits/random_init/linear/top1")
+    assert "random_init" in next(n for n in made if n.id == SUPERVISED).told_from
+    worse = [replace(n, value=floor.value - 0.1) if n.id == SUPERVISED else n for n in made]
+    assert SUPERVISED not in above_floor(worse, rows), "told apart, the wrong way"
+    other = [replace(n, told_from=frozenset({"random_init_vit"})) for n in made]
+    assert SUPERVISED not in above_floor(other, rows), "a network with other layers"
+    at_zero = [replace(n, value=0.0, low=0.0, high=0.0) if n is floor else n for n in made]
+    assert SUPERVISED in above_floor(at_zero, rows)
     markdown = (project.report("report", REFERENCES) / "leaderboard.md").read_text()
     assert re.search(r"\| \*supervised\* \|.* ↑", markdown)
 
@@ -363,7 +384,8 @@ def test_a_lower_is_better_column_is_ranked_and_drawn_the_other_way(make_project
     best = min((n for n in column if n.method not in BASELINES), key=lambda n: n.value)
     assert is_best(best, column)
     floor = next(n for n in column if n.method == "random_init")
-    assert best.rank_group < floor.rank_group
+    assert floor.rank_group is None
+    assert best.rank_group == 1
     text = leaderboard_text(read_csv(report / "numbers.csv"))
     order = [line.split()[0] for line in text.split("digits\n")[1].splitlines()[3:6]]
     trained = sorted((n for n in column if n.method not in BASELINES), key=lambda n: n.value)
@@ -392,7 +414,9 @@ def test_a_figure_that_only_describes_is_shown_in_its_unit_and_not_ranked(
     table = leaderboard_text(read_csv(report / "numbers.csv")).split("digits\n")[1]
     assert table.splitlines()[3].split()[0] == best.method, "ordered by knn, which ranks"
     scores = block_scores(project.numbers())
-    assert {len(values) for values in scores.values()} == {2 * 3}, "two datasets, knn, three seeds"
+    assert set(scores) == {"scenes", "digits"}
+    lengths = {len(values) for columns in scores.values() for values in columns.values()}
+    assert lengths == {3}, "knn, three seeds"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +430,7 @@ def test_a_value_without_percent_has_about_three_digits(value: float, text: str)
 def test_results_of_samples_reach_the_test_and_the_page_says_so(make_project: Any) -> None:
     project = make_project(probes=["knn", "mlp"], transfers=[])
     report = project.report("report", {})
-    said = "Rank groups, knn: made-up test over seeds; mlp: made-up test over seeds and samples."
+    said = "Rank groups: knn: made-up test over seeds; mlp: made-up test over seeds and samples."
     assert said in (report / "leaderboard.md").read_text()
     assert said in (report / "index.html").read_text()
 
@@ -419,7 +443,8 @@ def test_a_wide_board_is_cut_into_parts_with_the_same_methods(make_project: Any)
     assert "part 1 of 3" not in page
     outline(report)
     rows = leaderboard_text(read_csv(report / "numbers.csv")).splitlines()
-    assert max(map(len, rows[:-4])) <= 80
+    tables = rows[: next(i for i, row in enumerate(rows) if row.startswith("Mean over"))]
+    assert max(map(len, tables)) <= 80
 
 
 def test_average_ranks_are_drawn_without_floor_and_ceiling(report: Path) -> None:
@@ -430,6 +455,7 @@ def test_average_ranks_are_drawn_without_floor_and_ceiling(report: Path) -> None
         assert sum(method in text for text in texts) == 1
     assert not any(text.endswith(BASELINES) or text.startswith(BASELINES) for text in texts)
     assert "averaged over 18 blocks" in page
+    assert "No test, so no bars: the blocks are of 2 data sets" in page
     assert "## Average ranks" in (report / "leaderboard.md").read_text()
 
 
@@ -441,7 +467,7 @@ def test_average_ranks_are_left_out_and_said_where_there_is_too_little(make_proj
 
 
 def test_bars_join_what_is_not_told_apart() -> None:
-    ranks = AverageRanks({"a": 1.2, "b": 1.8, "c": 3.0}, 9, 0.01, [("a", "b")])
+    ranks = AverageRanks({"a": 1.2, "b": 1.8, "c": 3.0}, 9, 9, 0.01, [("a", "b")])
     panel = critical_difference_panel(ranks)
     assert panel.body.count('class="clique"') == 1
     assert panel.label == "Average ranks: a 1.20; b 1.80; c 3.00. Not told apart: a, b"
