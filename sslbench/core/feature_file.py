@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.core import artifacts
+from sslbench.core import artifacts, seal
 from sslbench.core.errors import UserError
 
 _LABELS, _IDS, _TARGETS = "labels", "ids", "targets"
@@ -120,6 +120,7 @@ def read_features(folder: Path, split: str, layers: Sequence[str]) -> Features:
             arrays are not those of one split.
     """
     path = features_path(folder, split)
+    seal.check(path)
     arrays = artifacts.read_arrays(path)
     for key in (_LABELS, _IDS):
         if key not in arrays:

@@ -1,13 +1,16 @@
 """Our logistic regression against scikit-learn's optimum and against finite differences."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sslbench.evaluation.protocols.parts.logistic import _Problem, fit_path
 
-CS = [1e-3, 1e-1, 10.0]
+CS = [1e-4, 1e-3, 1e-1, 1.0, 10.0]
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf/parts/protocols.yaml").read_text())
 
 
 def make(num_samples, dim, num_classes, seed=0):
@@ -51,7 +54,8 @@ def test_default_precision_and_tolerance_cost_a_tenth_of_a_point():
     # 20,000 test samples: rounding that differs between processors moves a handful of them.
     features, classes = make(21_000, 24, 5, seed=1)
     train, test = slice(0, 1000), slice(1000, None)
-    fits = ours(features[train], classes[train], CS, 1e-4, np.float32)
+    tolerance = SHIPPED["probe"]["linear"]["tolerance"]
+    fits = ours(features[train], classes[train], CS, tolerance, np.float32)
     for c, fit in zip(CS, fits, strict=True):
         theirs = sklearn_fit(features[train], classes[train], c).score(
             features[test], classes[test]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from sslbench.core import artifacts
+from sslbench.core import artifacts, seal
 from sslbench.core.errors import UserError
 from sslbench.data.store import decoding
 from sslbench.data.store.columns import as_array
@@ -65,6 +65,7 @@ class Split:
     """One split, memory-mapped; arrays are read-only views of the file where possible."""
 
     def __init__(self, path: Path) -> None:
+        seal.check(path)
         self.path = path
         self._batch = read_batch(path)
         self._schema = self._batch.schema

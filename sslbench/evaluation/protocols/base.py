@@ -14,13 +14,14 @@ A protocol is a module with
     measure   probe:    (choice, train, val, test) -> list[Measurement]
               others:   (choice, subject, train, val, test) -> list[Measurement]
 
-`choose` is called while the test split is shut: the runners (`parts.probe`,
-`parts.transfer`) open it afterwards, once. A protocol never learns where files are.
+`choose` is called while the test split is shut: the runners (`parts.probe`, `parts.transfer`)
+open it afterwards, once, and until then its readers refuse the file to everybody (`core.seal`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from sslbench.core import per_sample
+from sslbench.core import per_sample, seal
 from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class, top1
@@ -137,6 +138,10 @@ class Sealed(Generic[T]):
         self._path = path
         self.reads: tuple[str, ...] = ()
 
+    def shut(self) -> AbstractContextManager[None]:
+        """Return the block in which nobody can open the split, by whatever way: for `choose`."""
+        return seal.shut(self._path)
+
     def open(self) -> T:
         """Return the split.
 
@@ -199,6 +204,22 @@ def check_other(protocol: ModuleType, labels: np.ndarray, train: np.ndarray, pat
     if len(unknown := np.setdiff1d(labels, train)):
         mend = "split the dataset by class, or drop the class"
         raise UserError(f"class {unknown[0]} is not in the train split", where=where, mend=mend)
+
+
+def check_val(protocol: ModuleType, labels: np.ndarray, path: Path) -> None:
+    """Refuse a val split on which every choice of classes looks alike.
+
+    Args:
+        protocol: its LABELS say whether it chooses by one class an image.
+        labels: (num_samples,) class indices; all -1 where images have several labels.
+        path: the split's file, for messages.
+
+    Raises:
+        UserError: a single class.
+    """
+    if protocol.LABELS in ("one", "either") and labels[0] >= 0 and (labels == labels[0]).all():
+        what = f"all {len(labels)} labels of val are class {labels[0]}, so it cannot choose"
+        raise UserError(what, where=str(path), mend="split the dataset by class")
 
 
 def _refuse_unlabelled(labels: np.ndarray, where: str) -> None:

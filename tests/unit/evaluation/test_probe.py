@@ -10,10 +10,12 @@ import pytest
 
 from sslbench.core import artifacts, per_sample
 from sslbench.core.errors import UserError
-from sslbench.core.feature_file import Features
+from sslbench.core.feature_file import Features, read_features
+from sslbench.data.store import Dataset, Split
 from sslbench.evaluation import protocols
 from sslbench.evaluation.protocols import base
 from sslbench.evaluation.protocols.parts.probe import run_probe
+from sslbench.evaluation.protocols.parts.transfer import run_transfer
 
 LAYERS = ("first", "second")
 KNN = {"k": (1, 5, 20), "temperature": (0.07, 1.0)}
@@ -71,6 +73,32 @@ def test_what_a_protocol_gets_cannot_be_changed(features_dir):
 
     with pytest.raises(ValueError, match="read-only"):
         run_probe(cheat(choose), features_dir, LAYERS, None)
+
+
+def test_a_protocol_that_knows_where_test_lies_is_refused(features_dir):
+    def choose(train, val, params):
+        return read_features(features_dir, "test", LAYERS)
+
+    with pytest.raises(RuntimeError, match="test split is shut while a protocol chooses"):
+        run_probe(cheat(choose), features_dir, LAYERS, None)
+    assert len(read_features(features_dir, "test", LAYERS).labels) == 45, "shut for choose alone"
+
+
+@pytest.mark.parametrize(
+    "peek",
+    [
+        lambda subject, train: Split(train.path.with_name("test.arrow")),
+        lambda subject, train: Dataset.open(train.path.parent).split("test"),
+    ],
+)
+def test_a_transfer_that_looks_for_test_beside_train_is_refused(checkpoint_dir, dataset_dir, peek):
+    protocol = types.SimpleNamespace(
+        NAME="cheat", VERSION=1, LABELS="one",
+        choose=lambda subject, train, val, params: peek(subject, train),
+        measure=lambda choice, subject, train, val, test: [],
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="test split is shut while a protocol chooses"):
+        run_transfer(protocol, checkpoint_dir, dataset_dir, None, 0, "cpu")
 
 
 def test_a_sealed_split_opens_once():
@@ -176,6 +204,7 @@ def test_a_tie_between_layers_goes_to_the_deeper():
         ("train", lambda y: np.where(y == 2, 0, y), "val.safetensors: class 2 is not in the train"),
         ("val", lambda y: np.where(y == 1, -1, y), "no label"),
         ("val", lambda y: y + 1, "class 3 is not in the train split; split"),
+        ("val", np.zeros_like, "all 30 labels of val are class 0, so it cannot choose"),
         ("test", lambda y: y + 1, "test.safetensors: class 3 is not in the train split"),
         ("test", lambda y: -np.ones_like(y), "45 of 45 images have no label"),
     ],

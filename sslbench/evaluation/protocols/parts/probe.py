@@ -16,6 +16,7 @@ from sslbench.evaluation.protocols.base import (
     Sealed,
     check_other,
     check_train,
+    check_val,
 )
 
 
@@ -36,11 +37,13 @@ def run_probe(
     train = read_features(features_dir, "train", layers)
     check_train(protocol, train.labels, train.targets, features_path(features_dir, "train"))
     val = _read_other(protocol, features_dir, "val", layers, train)
+    check_val(protocol, val.labels, features_path(features_dir, "val"))
     sealed = Sealed(
         lambda: _read_other(protocol, features_dir, "test", layers, train),
         features_path(features_dir, "test"),
     )
-    choice = protocol.choose(train, val, params)
+    with sealed.shut():
+        choice = protocol.choose(train, val, params)
     measurements = protocol.measure(choice, train, val, sealed.open())
     return Result(protocol.NAME, protocol.VERSION, measurements, sealed.reads)
 

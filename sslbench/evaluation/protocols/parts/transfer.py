@@ -20,6 +20,7 @@ from sslbench.evaluation.protocols.base import (
     Sealed,
     check_other,
     check_train,
+    check_val,
 )
 
 
@@ -88,10 +89,12 @@ def run_transfer(
     train = dataset.split("train")
     check_train(protocol, train.labels, train.targets, train.path)
     val = _open(protocol, dataset, "val", train)
+    check_val(protocol, val.labels, val.path)
     sealed = Sealed(
         lambda: _open(protocol, dataset, "test", train), split_path(dataset_dir, "test")
     )
-    choice = protocol.choose(subject, train, val, params)
+    with sealed.shut():
+        choice = protocol.choose(subject, train, val, params)
     measurements = protocol.measure(choice, subject, train, val, sealed.open())
     return Result(protocol.NAME, protocol.VERSION, measurements, sealed.reads)
 
