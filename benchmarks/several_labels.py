@@ -72,6 +72,8 @@ def map_of(
 ) -> float:
     """Return the 11-point mAP on val of a network trained from one setting."""
     network = finetuning.train_network(subject, is_pretrained, data, setting, PARAMS)
+    if network is None:
+        return float("nan")  # it diverged
     return round(finetune.value(network, data, val, subject), 4)
 
 

@@ -238,7 +238,7 @@ def test_features_that_are_not_those_of_one_split(tmp_path, kind):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 4, "image_size": 16}
+    spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 8, "image_size": 16}
     backbone = backbones.build(spec)
     artifacts.write_tensors(tmp_path / artifacts.BACKBONE, backbone.state_dict())
     ModelInfo(

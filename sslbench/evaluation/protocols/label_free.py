@@ -10,9 +10,9 @@ Source   rankme: Garrido et al. 2023, https://arxiv.org/abs/2210.02885, equation
          4: the log of the mean Gaussian potential over all pairs, and the mean squared distance
          of two views of an image, on features of unit length
 Chosen   nothing; no label is looked at
-Better   rankme: higher, as its source claims for one method's settings. The others are left
-         neither: alpha_req is best near 1, and uniformity and alignment mean something together
-         (a collapsed network is perfectly aligned)
+Better   neither: rankme's source claims "higher" for the settings of one method, and across
+         methods an untrained network leads; alpha_req is best near 1; uniformity and alignment
+         mean something together (a collapsed network is perfectly aligned)
 Differs  on the backbone's features, which evaluation receives; rankme's source reads projections
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.policy import PLAIN, Crop, Jitter, View
 
 NAME = "label_free"
-VERSION = 2
+VERSION = 3
 KIND = "transfer"
 LABELS = "none"
 
@@ -118,24 +118,20 @@ def measure(
     gaps = _view_gaps(subject, test, choice)
     exponent, note = alpha_req(features, choice.alpha_first, choice.alpha_last)
 
-    def row(
-        metric: str, value: float, unit: str, better: Literal["higher", "neither"], **detail: Any
-    ) -> Measurement:
+    def row(metric: str, value: float, unit: str, **detail: Any) -> Measurement:
         return Measurement(
             metric=metric, value=value, unit=unit, n=len(test), split="test", layer=layer,
-            role="headline", better=better, detail=detail,
+            role="headline", better="neither", detail=detail,
         )  # fmt: skip
 
     width = features.shape[1]
-    power = [] if exponent is None else [row("alpha_req", exponent, "exponent", "neither", **note)]
+    power = [] if exponent is None else [row("alpha_req", exponent, "exponent", **note)]
     return [
-        row("rankme", rankme(features), "dimensions", "higher", dim=width),
-        row("effective_rank", effective_rank(features), "dimensions", "neither", dim=width),
+        row("rankme", rankme(features), "dimensions", dim=width),
+        row("effective_rank", effective_rank(features), "dimensions", dim=width),
         *power,
-        row("uniformity", uniformity(features, choice.uniformity_t), "nats", "neither"),
-        replace(
-            row("alignment", float(gaps.mean()), "squared distance", "neither"), per_sample=gaps
-        ),
+        row("uniformity", uniformity(features, choice.uniformity_t), "nats"),
+        replace(row("alignment", float(gaps.mean()), "squared distance"), per_sample=gaps),
     ]
 
 

@@ -55,7 +55,7 @@ def checkpoint_dir(tmp_path):
     from sslbench.core import artifacts
 
     torch.set_num_threads(1)  # tiny tensors: more threads only wait for one another
-    spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 4, "image_size": 16}
+    spec = {"family": "resnet", "depth": "tiny", "stem": "small", "width": 8, "image_size": 16}
     torch.manual_seed(0)
     backbone = backbones.build(spec)
     folder = tmp_path / "checkpoint"

@@ -226,6 +226,6 @@ def test_a_split_without_targets_is_refused(checkpoint_dir, several_dir):
 
     val = Dataset.open(several_dir).split("val")
     pixels, ids = np.array(val.pixels), val.ids
-    write_split(several_dir / "val.arrow", pixels, np.zeros(len(ids), np.int64), ids)
+    write_split(several_dir / "val.arrow", pixels, np.arange(len(ids)) % 2, ids)
     with pytest.raises(UserError, match=r"val.arrow: .*targets"):
         run_transfer(finetune, checkpoint_dir, several_dir, PARAMS, 0, "cpu")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sslbench.backbones.base import Backbone
-from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features, id_hashes
 from sslbench.data.store import Split
 from sslbench.evaluation.features.extract import layer_batches
 from sslbench.evaluation.protocols.parts import scratch
+from sslbench.evaluation.protocols.parts.divergence import refuse_non_finite
 from sslbench.evaluation.protocols.parts.linear_fit import Probe
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
@@ -40,7 +41,7 @@ def features_of(
             arrays.setdefault(name, scratch.empty((len(split), values.shape[1]), np.float32))
             arrays[name][rows] = values
     for name, values in arrays.items():
-        _refuse_non_finite(values, name, subject)
+        refuse_non_finite(torch.from_numpy(values), name, subject)
     return Features(split.path.stem, split.labels, arrays, id_hashes(split.ids))
 
 
@@ -74,10 +75,3 @@ def predictions_of(
         for name, probe in probes.items():
             found[name][rows] = probe.predict(kept[name].cpu().numpy())
     return found
-
-
-def _refuse_non_finite(values: np.ndarray, layer: str, subject: Subject) -> None:
-    if not np.isfinite(values).all():
-        what = f"layer {layer!r} gives NaN or infinity"
-        mend = "the pretraining diverged: lower its learning rate, or look at history.json"
-        raise UserError(what, where=str(subject.checkpoint_dir), mend=mend)
