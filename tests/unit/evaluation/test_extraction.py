@@ -63,7 +63,7 @@ def test_extracted_layers_are_the_backbones(extract, tmp_path):
     with torch.no_grad():
         expected = backbone(plain_view(split.pixels, info, "cpu")).numpy()
     assert np.allclose(read.layers[info.layers[-1]], expected, atol=1e-5)
-    assert read.layers["stem"].shape == (24, 16)
+    assert read.layers["stem"].shape == (24, 8)
 
 
 def test_a_streamed_file_has_the_bytes_of_one_written_whole(extract, tmp_path):
@@ -152,7 +152,7 @@ def test_model_info_round_trip(checkpoint_dir, tmp_path):
         (lambda content: content.pop("layers"), "damaged file"),
         (lambda content: content["input"].update(size="x"), "damaged file"),
         (lambda content: content["backbone"].update(family="none"), "unknown family"),
-        (lambda content: content["backbone"].update(width=8), "weights are not those"),
+        (lambda content: content["backbone"].update(width=16), "weights are not those"),
     ],
 )
 def test_a_damaged_description_is_refused(checkpoint_dir, change, message):
