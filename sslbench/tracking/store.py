@@ -240,6 +240,8 @@ class Store:
 
     def log_record(self, run_id: str, record: Mapping[str, Any], path: Path) -> None:
         """Log a record's numbers as metrics and the file itself as an artifact."""
+        from mlflow.entities import RunTag
+
         now = time.time()
         logged = filter(None, map(journal.logged, record.get("measurements", ())))
         events = [
@@ -247,8 +249,9 @@ class Store:
         ]
         self.log_metrics(run_id, events)
         environment = journal.flatten(record.get("environment", {}), "sslbench.environment")
-        for key, value in environment.items():
-            self.client.set_tag(run_id, key, value)
+        # One request for all: a server hashes the password at each.
+        tags = [RunTag(key, value) for key, value in environment.items()]
+        self.client.log_batch(run_id, tags=tags)
         self.client.log_artifact(run_id, str(path))
 
     def finish(self, run_id: str, status: str, ended: float) -> None:
