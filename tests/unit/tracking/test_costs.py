@@ -75,8 +75,8 @@ def number(protocol, method, fingerprints):
     return Number(
         dataset="scenes", method=method, protocol=protocol, version=1, metric="top1",
         unit="fraction", better="higher", value=0.5, low=None, high=None, interval="", seeds=(0, 1),
-        values=(), samples=None, rank_group=None, test="", reference=None, reference_source="",
-        fingerprints=fingerprints, is_main=True, labels="none",
+        values=(), samples=None, rank_group=None, told_from=frozenset(), test="", reference=None,
+        reference_source="", fingerprints=fingerprints, is_main=True, labels="none",
     )  # fmt: skip
 
 
