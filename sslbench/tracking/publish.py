@@ -88,13 +88,19 @@ def _publish_cell(mirror: store.Store, cell: Cell, path: Path, record: dict[str,
         "command": cell.command,
         "fingerprint": record["fingerprint"],
         "params": {key: parameters.select(values, key) for key in cell.params},
-        "deps": provenance.hash_deps(cell),
+        "deps": _data(cell),
         "time": time.time(),
     }
     run = mirror.open_run(event)
     mirror.log_metrics(run, _curves(record))
     mirror.log_record(run, record, path)
     mirror.finish(run, "FINISHED", time.time())
+
+
+def _data(cell: Cell) -> dict[str, str]:
+    """Return the md5 of the data sets that a cell reads, as far as they are on disk."""
+    names = [dep for dep in cell.deps if dep.endswith(".arrow") and Path(dep).exists()]
+    return {name: provenance.md5(Path(name)) for name in names}
 
 
 def _curves(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -177,6 +177,13 @@ def test_publish_brings_back_a_deleted_store_and_twice_is_once(by_dvc):
     assert f"0 runs made, {records} were there" in sslbench(by_dvc, "publish").stdout
 
 
+def test_publish_needs_the_records_alone(by_dvc, tmp_path):
+    """After `dvc pull metrics`, or on a disk that lost its checkpoints."""
+    clone = clone_of(by_dvc, tmp_path / "clone")
+    shutil.copytree(by_dvc / "metrics", clone / "metrics", dirs_exist_ok=True)
+    assert f"{num_records(clone)} runs made" in sslbench(clone, "publish").stdout
+
+
 PUBLISH = "import sys; from sslbench.tracking.publish import publish; print(publish())"
 DELETE_A_PROBE_RUN = """
 from mlflow.tracking import MlflowClient
