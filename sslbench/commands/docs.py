@@ -1,4 +1,4 @@
-"""Write docs/methods.md and workflow/schemas/params.schema.yaml from the code.
+"""Write docs/methods.md, workflow/schemas/params.schema.yaml and docs/results.md's tables.
 
 examples: sslbench docs
           sslbench docs --check    exits 1 if a committed file is not what would be written
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from sslbench import methods, schema
+from sslbench.commands._published import PAGE, results_page
 from sslbench.commands._schema import SCHEMA
 from sslbench.commands.methods import facts
 from sslbench.core import artifacts
@@ -29,8 +30,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Write or check both files."""
-    pages = {METHODS_PAGE: methods_page(), SCHEMA: schema_text()}
+    """Write or check the files."""
+    pages = {METHODS_PAGE: methods_page(), SCHEMA: schema_text(), PAGE: results_page()}
     for path, text in pages.items():
         if arguments.check:
             if not path.exists() or path.read_text(encoding="utf-8") != text:

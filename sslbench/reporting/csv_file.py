@@ -35,6 +35,7 @@ COLUMNS = (
     "gain_ci_high",
     "interval",
     "test",
+    "told_from",
 )
 
 
@@ -61,25 +62,27 @@ def _csv_row(row: Number, twin: TwinRow | None) -> list[str]:
         row.protocol,
         row.metric,
         row.unit,
-        _digits(row.value),
-        _digits(row.low),
-        _digits(row.high),
+        digits(row.value),
+        digits(row.low),
+        digits(row.high),
         str(len(row.seeds)),
         ";".join(map(str, row.seeds)),
         "" if row.rank_group is None else str(row.rank_group),
-        _digits(row.reference),
+        digits(row.reference),
         row.reference_source,
         ";".join(row.fingerprints),
         row.labels,
         str(row.version),
         row.better,
-        *(["", "", ""] if twin is None else map(_digits, (twin.twin, twin.low, twin.high))),
+        *(["", "", ""] if twin is None else map(digits, (twin.twin, twin.low, twin.high))),
         row.interval,
         row.test,
+        ";".join(sorted(row.told_from)),
     ]
 
 
-def _digits(value: float | None) -> str:
+def digits(value: float | None) -> str:
+    """Return a value with eight digits, or nothing."""
     return "" if value is None else format(value, ".8g")
 
 
@@ -89,12 +92,28 @@ def read_csv(path: Path) -> list[Number]:
     Raises:
         UserError: the file is absent or is not a numbers.csv.
     """
+    return _restored(path)[0]
+
+
+def read_twins(path: Path) -> list[TwinRow]:
+    """Return the numbers of a report made earlier that have a twin, with it.
+
+    Raises:
+        UserError: the file is absent or is not a numbers.csv.
+    """
+    return _restored(path)[1]
+
+
+def _restored(path: Path) -> tuple[list[Number], list[TwinRow]]:
     mend = "run `make reproduce`"
     try:
         text = path.read_text(encoding="utf-8")
         if not text.replace("\n", "").isprintable():
             raise ValueError("it holds signs that a terminal would obey")
-        return _restored(list(csv.DictReader(io.StringIO(text))))
+        rows = list(csv.DictReader(io.StringIO(text)))
+        numbers = _restored_numbers(rows)
+        pairs = zip(numbers, rows, strict=True)
+        return numbers, [_restored_twin(number, row) for number, row in pairs if row["twin"]]
     except FileNotFoundError:
         raise UserError("file not found", where=str(path), mend=mend) from None
     except OSError as error:
@@ -103,7 +122,17 @@ def read_csv(path: Path) -> list[Number]:
         raise UserError(f"not a numbers.csv ({error})", where=str(path), mend=mend) from None
 
 
-def _restored(rows: Sequence[Mapping[str, str]]) -> list[Number]:
+def _restored_twin(number: Number, row: Mapping[str, str]) -> TwinRow:
+    twin = float(row["twin"])
+    low, high = (_number(row[key]) for key in ("gain_ci_low", "gain_ci_high"))
+    return TwinRow(number=number, twin=twin, gain=number.value - twin, low=low, high=high)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _restored_numbers(rows: Sequence[Mapping[str, str]]) -> list[Number]:
     seen: set[tuple[str, str, str]] = set()
     made: list[Number] = []
     for row in rows:
@@ -121,14 +150,14 @@ def _restored_number(row: Mapping[str, str], is_main: bool) -> Number:
         metric=row["metric"],
         unit=row["unit"],
         value=float(row["value"]),
-        low=float(row["ci_low"]) if row["ci_low"] else None,
-        high=float(row["ci_high"]) if row["ci_high"] else None,
+        low=_number(row["ci_low"]),
+        high=_number(row["ci_high"]),
         interval=row["interval"],
         seeds=tuple(int(seed) for seed in row["seeds"].split(";")),
         values=(),
         samples=None,
         rank_group=int(row["rank_group"]) if row["rank_group"] else None,
-        reference=float(row["reference"]) if row["reference"] else None,
+        reference=_number(row["reference"]),
         reference_source=row["reference_source"],
         fingerprints=tuple(row["fingerprints"].split(";")),
         is_main=is_main,
@@ -136,5 +165,5 @@ def _restored_number(row: Mapping[str, str], is_main: bool) -> Number:
         version=int(row["protocol_version"]),
         better=row["better"],
         test=row["test"],
-        told_from=frozenset(),
+        told_from=frozenset(filter(None, row["told_from"].split(";"))),
     )

@@ -71,6 +71,11 @@ def layer_rows(collected: Collected) -> list[LayerRow]:
     return [row for methods in groups.values() for row in _rows(methods)]
 
 
+def floors(rows: Sequence[LayerRow]) -> dict[tuple[str, str], str]:
+    """Return the untrained network with the same layers, by dataset and method."""
+    return {(row.dataset, row.method): row.floor for row in rows if row.floor}
+
+
 def _rows(methods: Mapping[str, list[CellRecord]]) -> list[LayerRow]:
     values = {method: _by_layer(cells) for method, cells in methods.items()}
     return [_row(c, values) for method, c in methods.items() if not method.startswith(FLOOR)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from sslbench.reporting.layers import LayerRow
 from sslbench.reporting.tables import Number, competes, is_baseline
 
 NONE = "n/a"
@@ -101,17 +101,21 @@ def is_best(number: Number, numbers: Sequence[Number]) -> bool:
     return number.rank_group == 1 and len(groups - {None}) > 1
 
 
-def above_floor(numbers: Sequence[Number], layer_rows: Sequence[LayerRow]) -> frozenset[str]:
-    """Return the ids of numbers better than their untrained network's, and told from it."""
-    mains = (number for number in numbers if number.is_main)
-    found = {(number.dataset, number.method, number.protocol): number for number in mains}
+def above_floor(numbers: Sequence[Number], floors: Mapping[tuple[str, str], str]) -> frozenset[str]:
+    """Return the ids of numbers better than their untrained network's, and told from it.
+
+    Args:
+        numbers: of one or more datasets.
+        floors: the untrained network of each dataset and method, from `layers.floors`.
+    """
+    found = {number.id: number for number in numbers}
     above = set()
-    for row in layer_rows:
-        number = found.get((row.dataset, row.method, row.protocol))
-        floor = found.get((row.dataset, row.floor, row.protocol))
-        if number is None or floor is None or floor.method not in number.told_from:
+    for number in numbers:
+        name = floors.get((number.dataset, number.method), "")
+        floor = found.get(replace(number, method=name).id)
+        if floor is None or name not in number.told_from or number.better == "neither":
             continue
-        if number.better != "neither" and goodness(number) > goodness(floor):
+        if goodness(number) > goodness(floor):
             above.add(number.id)
     return frozenset(above)
 

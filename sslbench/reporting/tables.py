@@ -39,7 +39,7 @@ class Number:
         rank_group: 1 is the best; the leader of a later group is worse than that of the one before;
             None where no test can tell, and for what does not compete.
         told_from: the untrained networks of the column that the test tells it from, by Holm's
-            correction over the column's methods; empty when read back from the CSV.
+            correction over the column's methods.
         test: what told the rank groups apart.
         reference: a published value in the same unit, or None.
         fingerprints: one per seed.

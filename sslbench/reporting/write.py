@@ -1,4 +1,4 @@
-"""Write a whole report: numbers.csv, leaderboard.md, index.html and figures/, byte for byte."""
+"""Write a whole report, byte for byte: two CSV files, leaderboard.md, index.html, figures/."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from sslbench.reporting.figures import figures
 from sslbench.reporting.health import health_rows
 from sslbench.reporting.inference import Inference
 from sslbench.reporting.layers import layer_rows
+from sslbench.reporting.layers_csv import layers_text
 from sslbench.reporting.markdown import markdown
 from sslbench.reporting.page import page
 from sslbench.reporting.tables import References, numbers
 from sslbench.reporting.twins import twin_rows
 
 NUMBERS = "numbers.csv"
+LAYERS = "layers.csv"
 LEADERBOARD = "leaderboard.md"
 INDEX = "index.html"
 FIGURES = "figures"
@@ -55,6 +57,7 @@ def write_report(
         if old.name not in drawn:
             old.unlink()
     artifacts.write_text(out / NUMBERS, csv_text(made, beside))
+    artifacts.write_text(out / LAYERS, layers_text(rows))
     text = markdown(made, rows, beside, by_epoch, health, spanning)
     artifacts.write_text(out / LEADERBOARD, text)
     text = page(collected, made, rows, beside, by_epoch, spanning, provenance)

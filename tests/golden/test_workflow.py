@@ -158,7 +158,9 @@ def test_everything_in_the_workflow_report_has_a_caption(local, tmp_path):
     text = (tmp_path / "report.html").read_text()
     results = json.loads(re.search(r"results = (\{.*?\});?\n", text).group(1))
     figures = {f"report/figures/{p.name}" for p in (local / "report/figures").glob("*.svg")}
-    files = {f"report/{name}" for name in ("index.html", "leaderboard.md", "numbers.csv")}
+    files = {
+        f"report/{name}" for name in ("index.html", "layers.csv", "leaderboard.md", "numbers.csv")
+    }
     assert set(results) == figures | files | {"report/provenance.json"}
     for path, result in results.items():
         assert re.search(r"\w{3}", re.sub("<[^>]*>", "", result["caption"])), path

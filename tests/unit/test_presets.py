@@ -161,9 +161,11 @@ def test_the_schema_refuses_an_unknown_key():
         validate(values, "params.yaml")
 
 
-def test_generated_files_are_current(root):
+def test_generated_files_are_current(root, monkeypatch):
     from sslbench.commands import docs
 
+    monkeypatch.chdir(root)
+    assert (root / docs.PAGE).read_text() == docs.results_page(), "run `make docs`"
     assert (root / docs.SCHEMA).read_text() == docs.schema_text(), "run `make docs`"
     assert (root / docs.METHODS_PAGE).read_text() == docs.methods_page(), "run `make docs`"
 

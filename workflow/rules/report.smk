@@ -17,6 +17,7 @@ rule report:
         packages=packages("report"),
     output:
         report("report/numbers.csv", caption="../report/numbers.rst", category="Report"),
+        report("report/layers.csv", caption="../report/layers.rst", category="Report"),
         report(
             "report/leaderboard.md",
             caption="../report/leaderboard.rst",

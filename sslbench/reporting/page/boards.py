@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from sslbench.reporting.figures import forest_panels, layer_panels
-from sslbench.reporting.layers import LayerRow
+from sslbench.reporting.layers import LayerRow, floors
 from sslbench.reporting.leaderboard import (
     ABOVE_FLOOR,
     above_floor,
@@ -49,7 +49,7 @@ def dataset_section(
     return element(
         "section",
         element("h2", "Results on ", element("code", name)),
-        *_boards(name, main, above_floor(main, here)),
+        *_boards(name, main, above_floor(main, floors(here))),
         figure(forest_panels(numbers, name), "forest", forest),
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),

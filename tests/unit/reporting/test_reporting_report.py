@@ -20,7 +20,7 @@ from sslbench.reporting.across import block_scores
 from sslbench.reporting.critical_difference import critical_difference_panel
 from sslbench.reporting.csv_file import read_csv
 from sslbench.reporting.figures import _short, curve_panels
-from sslbench.reporting.layers import layer_rows
+from sslbench.reporting.layers import floors, layer_rows
 from sslbench.reporting.leaderboard import above_floor, is_best, show, show_spread
 from sslbench.reporting.tables import Number, numbers
 from sslbench.reporting.terminal import leaderboard_text
@@ -37,7 +37,7 @@ REFERENCES = {
 HEADER = (
     "id,dataset,method,protocol,metric,unit,value,ci_low,ci_high,n_seeds,seeds,rank_group,"
     "reference,reference_source,fingerprints,labels,protocol_version,better,"
-    "twin,gain_ci_low,gain_ci_high,interval,test"
+    "twin,gain_ci_low,gain_ci_high,interval,test,told_from"
 )
 VOID = {"meta", "wbr"}
 
@@ -348,17 +348,17 @@ def test_an_arrow_says_that_the_test_tells_it_from_the_untrained_network(
     project: Project,
 ) -> None:
     made, rows = project.numbers(), layer_rows(project.collect())
-    found = above_floor(made, rows)
+    found = above_floor(made, floors(rows))
     assert SUPERVISED in found
     assert not any("random_init" in identity for identity in found)
     floor = next(n for n in made if n.id == "digits/random_init/linear/top1")
     assert "random_init" in next(n for n in made if n.id == SUPERVISED).told_from
     worse = [replace(n, value=floor.value - 0.1) if n.id == SUPERVISED else n for n in made]
-    assert SUPERVISED not in above_floor(worse, rows), "told apart, the wrong way"
+    assert SUPERVISED not in above_floor(worse, floors(rows)), "told apart, the wrong way"
     other = [replace(n, told_from=frozenset({"random_init_vit"})) for n in made]
-    assert SUPERVISED not in above_floor(other, rows), "a network with other layers"
+    assert SUPERVISED not in above_floor(other, floors(rows)), "a network with other layers"
     at_zero = [replace(n, value=0.0, low=0.0, high=0.0) if n is floor else n for n in made]
-    assert SUPERVISED in above_floor(at_zero, rows)
+    assert SUPERVISED in above_floor(at_zero, floors(rows))
     markdown = (project.report("report", REFERENCES) / "leaderboard.md").read_text()
     assert re.search(r"\| \*supervised\* \|.* ↑", markdown)
 

@@ -11,7 +11,7 @@ import pytest
 from sslbench.core.errors import UserError
 from sslbench.reporting.across import across
 from sslbench.reporting.inference import Inference
-from sslbench.reporting.layers import layer_rows
+from sslbench.reporting.layers import floors, layer_rows
 from sslbench.reporting.leaderboard import above_floor
 from sslbench.reporting.tables import numbers
 from sslbench.reporting.twins import twin_rows
@@ -66,7 +66,7 @@ def test_a_data_set_is_reported_by_its_own_metric(make_project: Any, inference: 
     assert mains["digits", "lowshot"] == "top1", "it has no mean_per_class"
     rows = [row for row in layer_rows(collected) if row.dataset == "digits"]
     assert {row.metric for row in rows} == {"top1"}, "layers were measured by top1 alone"
-    above = above_floor(found, rows)
+    above = above_floor(found, floors(rows))
     assert "digits/supervised/linear/mean_per_class" in above
     spread = {(row.dataset, row.metric) for row in across(collected, found, inference).spread}
     assert ("digits", "top1") in spread

@@ -1,0 +1,141 @@
+"""What other programs read: layers.csv, numbers.csv read back, and docs/results.md from both."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sslbench.commands import _published
+from sslbench.commands._published import results_page
+from sslbench.core.errors import UserError
+from sslbench.reporting.csv_file import read_csv, read_twins
+from sslbench.reporting.layers import floors, layer_rows
+from sslbench.reporting.leaderboard import above_floor
+from sslbench.reporting.twins import twin_rows
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+    from sslbench.reporting.inference import Inference
+
+END = "<!-- end of table -->"
+
+
+@pytest.fixture
+def report(project: Project) -> Path:
+    return project.report("report", {})
+
+
+@pytest.fixture
+def published(report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with docs/tables/made.csv and its layers; returns the page to write."""
+    tables = tmp_path / "checkout/docs/tables"
+    tables.mkdir(parents=True)
+    shutil.copy(report / "numbers.csv", tables / "made.csv")
+    shutil.copy(report / "layers.csv", tables / "made.layers.csv")
+    monkeypatch.chdir(tmp_path / "checkout")
+    return Path(_published.PAGE)
+
+
+def table(page: Path, spec: str) -> list[str]:
+    """Return the lines that a comment asks for."""
+    page.write_text(f"Before.\n\n<!-- table: {spec} -->\nold | cells\n{END}\n\nAfter.\n")
+    text = results_page()
+    assert text.startswith("Before.")
+    assert text.endswith("After.\n")
+    assert "old | cells" not in text
+    page.write_text(text)
+    assert results_page() == text, "twice is once"
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def test_layers_csv_has_every_layer_with_its_floor(project: Project, report: Path) -> None:
+    found = list(csv.DictReader((report / "layers.csv").open()))
+    row = next(r for r in layer_rows(project.collect()) if r.number_id == "digits/byol/linear/top1")
+    rows = [line for line in found if line["id"] == row.number_id]
+    assert [line["layer"] for line in rows] == list(row.by_layer)
+    assert [float(line["value"]) for line in rows] == pytest.approx(list(row.by_layer.values()))
+    floors = [float(line["floor_value"]) for line in rows]
+    assert floors == pytest.approx(list(row.floor_by_layer.values()))
+    assert {line["floor"] for line in rows} == {"random_init"}
+    assert sum(int(line["seeds_chosen"]) for line in rows) == 3
+    weighted = sum(int(r["seeds_chosen"]) * float(r["floor_value"]) for r in rows) / 3
+    assert weighted == pytest.approx(row.floor_value)
+
+
+def test_numbers_read_back_know_what_they_are_told_from(project: Project, report: Path) -> None:
+    made = {number.id: number.told_from for number in project.numbers()}
+    back = {number.id: number.told_from for number in read_csv(report / "numbers.csv")}
+    assert back == made
+    assert frozenset({"random_init", "random_init_vit"}) in back.values()
+
+
+def test_twins_read_back_are_shown_alike(
+    project: Project, report: Path, inference: Inference
+) -> None:
+    made = twin_rows(project.collect(), project.numbers(), inference)
+    back = {row.number.id: row.shown() for row in read_twins(report / "numbers.csv")}
+    assert back == {row.number.id: row.shown() for row in made}
+
+
+def test_a_table_of_methods_is_that_of_the_leaderboard(published: Path, report: Path) -> None:
+    lines = table(published, "rows=methods file=made dataset=digits protocols=knn,linear,finetune")
+    text = (report / "leaderboard.md").read_text().split("## digits")[1]
+    assert lines == [line for line in text.splitlines() if line.startswith("|")][: len(lines)]
+    assert any("**" in line for line in lines)
+    assert any("↑" in line for line in lines)
+    alone = table(published, "rows=methods file=made dataset=digits protocols=linear")
+    assert alone[0] == "| method | linear v1 top1 (%) |"
+    assert len(alone) == len(lines)
+
+
+def test_a_table_of_layers_is_that_of_the_leaderboard(published: Path, report: Path) -> None:
+    lines = table(published, "rows=layers file=made dataset=digits protocols=linear")
+    text = (report / "leaderboard.md").read_text().split("## digits")[1]
+    text = text.split("### Layer by layer")[1].split("###")[0]
+    honest = {line.rsplit(" | ", 1)[0] + " |" for line in text.splitlines() if "| linear |" in line}
+    assert {line.replace("*", "") for line in lines if "| linear |" in line} == honest
+    assert len(honest) == 4, "all but the untrained networks"
+
+
+def test_a_table_of_figures_has_methods_as_columns_and_gains_below(published: Path) -> None:
+    spec = "rows=figures file=made dataset=scenes protocols=finetune/top1,linear"
+    lines = table(published, f"{spec} methods=simclr,supervised")
+    assert lines[0] == "| protocol | figure | simclr | *supervised* |"
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| finetune v1", "top1 (%)"],
+        ["| ", "its gain over random weights"],
+        ["| linear v1", "top1 (%)"],
+        ["| linear v1", "mean_per_class (%)"],
+    ]
+    gain = next(r for r in read_twins(Path("docs/tables/made.csv")) if "simclr" in r.number.id)
+    assert lines[3].startswith(f"|  | its gain over random weights | {gain.shown()[2]} | ")
+    assert len(table(published, spec)[0].split("|")) == 2 + 2 + 6
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("rows=methods file=made dataset=digits", "name rows .*, file, dataset and protocols"),
+        ("rows=pie file=made dataset=digits protocols=knn", "one of methods, layers, figures"),
+        ("rows=methods file=absent dataset=digits protocols=knn", "absent.csv: file not found"),
+        ("rows=methods file=made dataset=mnist protocols=knn", "no numbers on mnist"),
+        ("rows=figures file=made dataset=digits protocols=svm", "no numbers of svm"),
+    ],
+)
+def test_a_table_of_what_is_not_there_is_refused(published: Path, spec: str, what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        table(published, spec)
+
+
+def test_an_arrow_needs_no_layers_of_its_own_protocol(make_project: Any) -> None:
+    project = make_project(probes=["linear", "lowshot"], transfers=[])
+    markdown = (project.report("report", {}) / "leaderboard.md").read_text()
+    above = above_floor(project.numbers(), floors(layer_rows(project.collect())))
+    assert {"digits/supervised/linear/top1", "digits/supervised/lowshot/top1"} <= above
+    row = next(line for line in markdown.splitlines() if line.startswith("| *supervised* |"))
+    assert row.count("↑") == 2
