@@ -49,7 +49,7 @@ def work(context: Run) -> Outcome:
         collected,
         _inference(settings.confidence),
         provenance=by_number,
-        references={},
+        references={entry.id: (entry.value, entry.source) for entry in settings.published},
     )
     artifacts.write_json(out / "provenance.json", provenance)
     return Outcome()

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from sslbench import presets
 from sslbench.commands import _published
 from sslbench.commands._published import results_page
 from sslbench.core.errors import UserError
+from sslbench.core.params import build
 from sslbench.reporting.csv_file import read_csv, read_twins
 from sslbench.reporting.layers import floors, layer_rows
 from sslbench.reporting.leaderboard import above_floor
+from sslbench.reporting.settings import Settings
 from sslbench.reporting.twins import twin_rows
 
 if TYPE_CHECKING:
@@ -139,3 +143,36 @@ def test_an_arrow_needs_no_layers_of_its_own_protocol(make_project: Any) -> None
     assert {"digits/supervised/linear/top1", "digits/supervised/lowshot/top1"} <= above
     row = next(line for line in markdown.splitlines() if line.startswith("| *supervised* |"))
     assert row.count("↑") == 2
+
+
+GOOD = {"id": "digits/byol/linear/top1", "value": 0.7, "source": "Table 1"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "what"),
+    [
+        ([GOOD | {"id": "byol/top1"}], "id must be dataset/method/protocol/metric"),
+        ([GOOD | {"value": float("nan")}], "value must be finite"),
+        ([GOOD | {"source": ""}], "source of digits/byol/linear/top1 must be a line"),
+        ([GOOD | {"source": "Table\n1"}], "must be a line of text"),
+        ([GOOD, GOOD], "two published values for digits/byol/linear/top1"),
+    ],
+)
+def test_a_published_value_needs_a_number_of_ours_and_a_source(
+    entries: list[dict[str, Any]], what: str
+) -> None:
+    with pytest.raises(UserError, match=what):
+        build(Settings, {"confidence": 0.95, "published": entries}, "report")
+
+
+def test_the_values_that_a_preset_names_stand_beside_its_numbers(root: Path) -> None:
+    values = yaml.safe_load(presets.compose("imagenet", [], root / "conf"))
+    settings = build(Settings, values["report"], "report")
+    grid = values["grid"]
+    for entry in settings.published:
+        dataset, method, protocol, _ = entry.id.split("/")
+        assert dataset in grid["targets"]
+        assert method in grid["methods"]
+        assert protocol in grid["probes"]
+        assert 0 < entry.value < 1
+    assert len(settings.published) == 12
