@@ -29,17 +29,22 @@ from sslbench.reporting.tables import Number
 
 PAGE = Path("docs/results.md")
 TABLES = Path("docs/tables")
-_TABLE = re.compile(r"(<!-- table: ([^>\n]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_HEAD = "<!-- table:"
+# Blank lines and rows alone: where an end is forgotten, no text between is taken for a table.
+_TABLE = re.compile(_HEAD + r" ([^>\n]+) -->\n(?:\|.*\n|\n)*<!-- end of table -->")
 
 
 def results_page() -> str:
     """Return docs/results.md with every such table made anew.
 
     Raises:
-        UserError: a table names what is not there.
+        UserError: a table names what is not there, or does not end.
     """
     page = PAGE.read_text(encoding="utf-8")
-    return _TABLE.sub(lambda found: found[1] + _table(found[2]) + found[3], page)
+    if page.count(_HEAD) != len(_TABLE.findall(page)):
+        what = "a table without its end, or with other than rows in it"
+        raise UserError(what, where=str(PAGE), mend="see the head of commands/_published.py")
+    return _TABLE.sub(lambda found: _table(found[1]), page)
 
 
 def _table(text: str) -> str:
@@ -49,7 +54,7 @@ def _table(text: str) -> str:
         mend = f"name rows (one of {', '.join(_KINDS)}), file, dataset and protocols"
         raise UserError(f"no table `{text}`", where=str(PAGE), mend=mend)
     lines = _KINDS[kind](Published(words["file"], words["dataset"]), words)
-    return "\n".join(["", *lines, "", ""])
+    return "\n".join([f"{_HEAD} {text} -->", "", *lines, "", "<!-- end of table -->"])
 
 
 class Published:

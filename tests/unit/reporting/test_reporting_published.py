@@ -47,14 +47,22 @@ def published(report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def table(page: Path, spec: str) -> list[str]:
     """Return the lines that a comment asks for."""
-    page.write_text(f"Before.\n\n<!-- table: {spec} -->\nold | cells\n{END}\n\nAfter.\n")
+    page.write_text(f"Before.\n\n<!-- table: {spec} -->\n| old | cells |\n{END}\n\nAfter.\n")
     text = results_page()
     assert text.startswith("Before.")
     assert text.endswith("After.\n")
-    assert "old | cells" not in text
+    assert "| old | cells |" not in text
     page.write_text(text)
     assert results_page() == text, "twice is once"
     return [line for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize("inside", ["", "| a |\nA sentence.\n<!-- end of table -->\n"])
+def test_no_text_is_taken_for_a_table(published: Path, inside: str) -> None:
+    spec = "<!-- table: rows=methods file=made dataset=digits protocols=linear -->\n"
+    published.write_text(f"{spec}{inside}\nA sentence.\n\n{spec}<!-- end of table -->\n")
+    with pytest.raises(UserError, match="a table without its end"):
+        results_page()
 
 
 def test_layers_csv_has_every_layer_with_its_floor(project: Project, report: Path) -> None:
