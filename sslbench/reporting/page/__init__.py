@@ -145,8 +145,10 @@ def _guide(numbers: Sequence[Number]) -> Markup:
 
 def _footer() -> Markup:
     text = join(
-        "The same numbers as a table: ",
+        "The same numbers as tables: ",
         element("a", "numbers.csv", href="numbers.csv"),
+        ", ",
+        element("a", "layers.csv", href="layers.csv"),
         ", ",
         element("a", "leaderboard.md", href="leaderboard.md"),
         ". Made by the report stage from the cells that params.yaml names; a missing, stray or "

@@ -82,7 +82,12 @@ def outline(report: Path) -> Outline:
 def test_two_writings_give_the_same_bytes(project: Project) -> None:
     first, second = project.report("a", REFERENCES), project.report("b", REFERENCES)
     names = sorted(path.relative_to(first) for path in first.rglob("*.*"))
-    assert {name.name for name in names} >= {"numbers.csv", "leaderboard.md", "index.html"}
+    assert {name.name for name in names} >= {
+        "numbers.csv",
+        "layers.csv",
+        "leaderboard.md",
+        "index.html",
+    }
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
