@@ -26,8 +26,9 @@ class Published:
             raise ValueError(f"id must be dataset/method/protocol/metric, found {self.id!r}")
         if not math.isfinite(self.value):
             raise ValueError(f"value must be finite, found {self.value}")
-        if not self.source or not self.source.isprintable():
-            raise ValueError(f"the source of {self.id} must be a line of text")
+        # A spreadsheet takes what begins with = or @ for a formula.
+        if not self.source[:1].isalnum() or not self.source.isprintable():
+            raise ValueError(f"the source of {self.id} must be a line that begins with a word")
 
 
 @dataclass(frozen=True, kw_only=True)

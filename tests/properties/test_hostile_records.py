@@ -34,7 +34,9 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         addresses = [value for name, value in attrs if name in ("href", "src")]
-        outside = [a for a in addresses if not re.match(r"#|numbers\.csv$|leaderboard\.md$", a)]
+        outside = [
+            a for a in addresses if not re.match(r"#|(numbers|layers)\.csv$|leaderboard\.md$", a)
+        ]
         handlers = [name for name, _ in attrs if name.startswith("on")]
         if (
             tag in ("iframe", "img", "object", "embed", "link", "base", "form")
@@ -50,7 +52,8 @@ def check(folder):
     page.feed(text)
     assert page.found == []
     assert text.count("<script") == 1
-    rows = csv.reader(io.StringIO((folder / "numbers.csv").read_text()))
+    tables = [folder / "numbers.csv", folder / "layers.csv"]
+    rows = [row for path in tables for row in csv.reader(io.StringIO(path.read_text()))]
     cells = [cell for row in rows for cell in row if cell]
     numbers = [cell for cell in cells if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", cell)]
     assert not [c for c in cells if c not in numbers and c.startswith(("=", "+", "-", "@", "\t"))]

@@ -161,8 +161,9 @@ GOOD = {"id": "digits/byol/linear/top1", "value": 0.7, "source": "Table 1"}
     [
         ([GOOD | {"id": "byol/top1"}], "id must be dataset/method/protocol/metric"),
         ([GOOD | {"value": float("nan")}], "value must be finite"),
-        ([GOOD | {"source": ""}], "source of digits/byol/linear/top1 must be a line"),
-        ([GOOD | {"source": "Table\n1"}], "must be a line of text"),
+        ([GOOD | {"source": ""}], "source of digits/byol/linear/top1 must be a line that begins"),
+        ([GOOD | {"source": "Table\n1"}], "must be a line that begins with a word"),
+        ([GOOD | {"source": "=1+1"}], "must be a line that begins with a word"),
         ([GOOD, GOOD], "two published values for digits/byol/linear/top1"),
     ],
 )
