@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sslbench.core.errors import UserError
+from sslbench.reporting.leaderboard import DIGITS
 from sslbench.reporting.tables import Number
 from sslbench.reporting.twins import TwinRow
 
@@ -82,8 +83,8 @@ def _csv_row(row: Number, twin: TwinRow | None) -> list[str]:
 
 
 def digits(value: float | None) -> str:
-    """Return a value with eight digits, or nothing."""
-    return "" if value is None else format(value, ".8g")
+    """Return a value as text, or nothing."""
+    return "" if value is None else format(value, f".{DIGITS}g")
 
 
 def read_csv(path: Path) -> list[Number]:

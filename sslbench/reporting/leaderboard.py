@@ -11,6 +11,8 @@ from sslbench.reporting.tables import Number, competes, is_baseline
 NONE = "n/a"
 LABELLED = "†"
 ABOVE_FLOOR = "↑"
+# Of values in numbers.csv. Rounded to them first, a half is shown alike before and after the file.
+DIGITS = 8
 _UNITS = {"fraction": "%"}
 
 
@@ -24,6 +26,7 @@ def show(value: float | None, unit: str, *, like: float | None = None) -> str:
     """
     if value is None:
         return NONE
+    value = float(f"{value:.{DIGITS}g}")
     if unit == "fraction":
         return f"{100 * value:.1f}"
     return f"{value:.{_decimals(value if like is None else like)}f}"

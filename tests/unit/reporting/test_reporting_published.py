@@ -15,10 +15,11 @@ from sslbench.commands import _published
 from sslbench.commands._published import results_page
 from sslbench.core.errors import UserError
 from sslbench.core.params import build
-from sslbench.reporting.csv_file import read_csv, read_twins
+from sslbench.reporting.csv_file import digits, read_csv, read_twins
 from sslbench.reporting.layers import floors, layer_rows
-from sslbench.reporting.leaderboard import above_floor
+from sslbench.reporting.leaderboard import above_floor, show
 from sslbench.reporting.settings import Settings
+from sslbench.reporting.tables import mean
 from sslbench.reporting.twins import twin_rows
 
 if TYPE_CHECKING:
@@ -185,3 +186,9 @@ def test_the_values_that_a_preset_names_stand_beside_its_numbers(root: Path) -> 
         assert protocol in grid["probes"]
         assert 0 < entry.value < 1
     assert len(settings.published) == 12
+
+
+def test_a_half_is_shown_alike_before_and_after_the_file() -> None:
+    value = mean([0.4565, 0.4945, 0.4935])  # numbers.csv has 0.4815
+    assert value != float(digits(value))
+    assert show(value, "fraction") == show(float(digits(value)), "fraction")
