@@ -12,6 +12,7 @@ Splits   official val is our test, our val is held out of official train by hash
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,9 +134,15 @@ def _listed(path: Path) -> list[str]:
     return list(dict.fromkeys(Path(name).parent.name or name for name in firsts))
 
 
+def _place_in_time(frame: Path) -> list[str | int]:
+    """Return a key that sorts 2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", frame.stem)
+    return [int(part) if part.isdecimal() else part for part in parts]
+
+
 def _sequence(root: Path, params: Params, name: str) -> _Sequence:
     folder = root / "JPEGImages" / params.resolution / name
-    frames = tuple(sorted(folder.glob("*.jpg")))
+    frames = tuple(sorted(folder.glob("*.jpg"), key=_place_in_time))
     if len(frames) < _MIN_FRAMES:
         what = f"{len(frames)} frame(s), and a sequence needs {_MIN_FRAMES}"
         raise UserError(what, where=str(folder), mend="add the frames, or remove the sequence")
@@ -157,12 +164,13 @@ def _batches(sequences: Sequence[_Sequence]) -> Iterator[Batch]:
     for number, sequence in enumerate(sequences):
         items = [splits.Item(f"{sequence.name}/{p.stem}", -1, str(p)) for p in sequence.frames]
         has_one_object = _has_one_object(sequence.masks[0])
-        start = 0
+        start, first = 0, ()
         for batch in reading.file_batches(items, None, "error", []):
             rows = slice(start, start + len(batch.ids))
             start = rows.stop
             maps = [_object_map(path, has_one_object) for path in sequence.masks[rows]]
-            _refuse_sizes(batch.images, maps, sequence.masks[rows])
+            first = maps[0].shape if not rows.start else first
+            _refuse_sizes(batch.images, maps, sequence.masks[rows], first)
             columns: dict[str, Column] = {
                 "clip": np.full(len(maps), number),
                 "frame": np.arange(rows.start, rows.stop),
@@ -200,7 +208,10 @@ def _read_mask(path: Path) -> np.ndarray:
 
 
 def _refuse_sizes(
-    images: Sequence[bytes] | np.ndarray, maps: Sequence[np.ndarray], paths: Sequence[Path]
+    images: Sequence[bytes] | np.ndarray,
+    maps: Sequence[np.ndarray],
+    paths: Sequence[Path],
+    first: tuple[int, ...],
 ) -> None:
     for content, numbers, path in zip(images, maps, paths, strict=True):
         width, height = decoding.to_rgb(bytes(content)).size
@@ -208,3 +219,7 @@ def _refuse_sizes(
             what = f"a mask of {numbers.shape[1]} x {numbers.shape[0]} px for a frame of "
             mend = "take frames and masks of one resolution"
             raise UserError(f"{what}{width} x {height} px", where=str(path), mend=mend)
+        if numbers.shape != first:
+            what = f"{width} x {height} px in a sequence of {first[1]} x {first[0]} px"
+            mend = "bring the frames of a sequence to one size"
+            raise UserError(what, where=str(path), mend=mend)

@@ -24,7 +24,7 @@ from sslbench.evaluation.protocols.parts.detector import Detector
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "detection"
-VERSION = 1
+VERSION = 2
 KIND = "dense"
 LABELS = "none"
 

@@ -21,7 +21,7 @@ from sslbench.evaluation.protocols.parts.detector import Detector
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "instance_masks"
-VERSION = 1
+VERSION = 2
 KIND = "dense"
 LABELS = "none"
 

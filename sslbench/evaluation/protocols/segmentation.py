@@ -10,7 +10,8 @@ Twin     the same head on the seed's random weights, frozen and fine-tuned, the 
 Differs  the head sees every named map, enlarged and laid side by side (the last stage of a small
          network on 32 px has four positions), and the same head is fine-tuned (the source has an
          FCN); trained on train alone and measured as chosen; SGD for both; inputs are normalised
-         with the pretraining data's mean and std; sides in multiples of 32 px; one scale in testing
+         with the pretraining data's mean and std; sides in multiples of 32 px and of a patch; one
+         scale in testing
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslbench.backbones.model_info import ModelInfo
 from sslbench.core import seeding
 from sslbench.core.errors import UserError
 from sslbench.data.store import Split
@@ -35,10 +37,16 @@ from sslbench.evaluation.protocols.parts.dense_training import (
     choose_rate,
     learn,
 )
-from sslbench.evaluation.protocols.parts.map_shapes import map_shapes
+from sslbench.evaluation.protocols.parts.map_shapes import map_shapes, side_step
 from sslbench.evaluation.protocols.parts.resampling import standard_error
 from sslbench.evaluation.protocols.parts.segmentation_scores import VOID, areas, confusion, mean_iou
-from sslbench.evaluation.protocols.parts.segmenter import Segmenter, crop_of, loss_of, resized
+from sslbench.evaluation.protocols.parts.segmenter import (
+    Segmenter,
+    Sides,
+    crop_of,
+    loss_of,
+    resized,
+)
 from sslbench.evaluation.protocols.parts.semantic import semantic_of
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
@@ -56,7 +64,7 @@ class Params:
 
     Attributes:
         short_side: pixels that an encoded image's short side is resized to, in multiples of 32;
-            images kept as raw pixels (96 px or fewer) are taken at their own size.
+            images kept as raw pixels (96 px or fewer) are taken near their own size.
         frozen: training of the head alone.
         finetune: training of all weights.
     """
@@ -70,9 +78,10 @@ class Params:
         if self.short_side < 1:
             raise ValueError("short_side must be 1 or more")
 
-    def side(self, split: Split) -> int:
-        """Return the short side that images of this split are brought to."""
-        return self.short_side if split.is_encoded else min(split.pixels.shape[1:3])
+    def sides(self, split: Split, info: ModelInfo) -> Sides:
+        """Return the size that images of this split are brought to."""
+        short = self.short_side if split.is_encoded else min(split.pixels.shape[1:3])
+        return Sides(short, side_step(info))
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class SegmentationChoice:
     """The trained networks by metric and by whether the backbone was pretrained."""
 
     networks: dict[tuple[str, bool], Trained]
-    side: int
+    sides: Sides
 
 
 def choose(subject: Subject, train: Split, val: Split, params: Params) -> SegmentationChoice:
@@ -89,17 +98,17 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Segmen
     Raises:
         UserError: train is of background alone, val of nothing, or every rate diverged.
     """
-    num_classes, side = _num_classes(train), params.side(train)
+    num_classes, sides = _num_classes(train), params.sides(train, subject.info)
 
     def one(is_frozen: bool, is_pretrained: bool) -> Trained:
         training = params.frozen if is_frozen else params.finetune
 
         def fit(rate: float) -> nn.Module | None:
             network = _network(subject, is_pretrained, num_classes, is_frozen=is_frozen)
-            return _trained(network, subject, train, side, rate, training)
+            return _trained(network, subject, train, sides, rate, training)
 
         def score(network: nn.Module) -> float:
-            return _mean_iou(_areas(network, subject, val, side), val)
+            return _mean_iou(_areas(network, subject, val, sides), val)
 
         return choose_rate(training.learning_rate, fit, score, NAME)
 
@@ -108,7 +117,7 @@ def choose(subject: Subject, train: Split, val: Split, params: Params) -> Segmen
         for metric, is_frozen in (("miou_frozen", True), ("miou_finetuned", False))
         for is_pretrained in (True, False)
     }
-    return SegmentationChoice(networks, side)
+    return SegmentationChoice(networks, sides)
 
 
 def measure(
@@ -123,7 +132,7 @@ def measure(
     rows = []
     for (metric, is_pretrained), run in choice.networks.items():
         role: Role = "headline" if is_pretrained else "twin"
-        by_image = _areas(run.network, subject, test, choice.side)
+        by_image = _areas(run.network, subject, test, choice.sides)
         of_images = partial(mean_iou_of, by_image)
         error = standard_error(of_images, len(test)) if is_pretrained else None
         rows.append(
@@ -165,12 +174,17 @@ def _network(
 
 
 def _trained(
-    network: Segmenter, subject: Subject, train: Split, side: int, rate: float, training: Training
+    network: Segmenter,
+    subject: Subject,
+    train: Split,
+    sides: Sides,
+    rate: float,
+    training: Training,
 ) -> nn.Module | None:
     draw = seeding.generator(subject.seed, "segmentation/views")
 
     def loss(rows: np.ndarray) -> Tensor:
-        pairs = [crop_of(train, row, side, draw, training.flip) for row in rows]
+        pairs = [crop_of(train, row, sides, draw, training.flip) for row in rows]
         images, truth = (np.stack(part) for part in zip(*pairs, strict=True))
         view = plain_view(images, subject.info, subject.device)
         classes = torch.from_numpy(truth.astype(np.int64)).to(subject.device)
@@ -180,14 +194,14 @@ def _trained(
     return learn(network.train(), loss, len(train), rate, training, order)
 
 
-def _areas(network: nn.Module, subject: Subject, split: Split, side: int) -> np.ndarray:
+def _areas(network: nn.Module, subject: Subject, split: Split, sides: Sides) -> np.ndarray:
     """Return (num_images, 3, classes) int64 areas of a split at its own size.
 
     There is room for every class that a map can name: a split may name more than train does, and
     those score 0.
     """
     found = np.empty((len(split), 3, VOID), np.int64)
-    for row, predicted in enumerate(predictions(network, subject, split, side)):
+    for row, predicted in enumerate(predictions(network, subject, split, sides)):
         found[row] = areas(confusion(semantic_of(split, row), predicted, VOID))
     return found
 
@@ -213,14 +227,14 @@ def mean_iou_of(by_image: np.ndarray, rows: np.ndarray) -> float:
 
 @torch.no_grad()
 def predictions(
-    network: nn.Module, subject: Subject, split: Split, side: int
+    network: nn.Module, subject: Subject, split: Split, sides: Sides
 ) -> Iterator[np.ndarray]:
     """Yield the class of every pixel (height, width) uint8 of each image at its own size."""
     network.eval()
     step = 1 if split.is_encoded else _RAW_BATCH  # raw images are all of one size
     for start in range(0, len(split), step):
         rows = range(start, min(start + step, len(split)))
-        images = np.stack([resized(split, row, side) for row in rows])
+        images = np.stack([resized(split, row, sides) for row in rows])
         logits = network(plain_view(images, subject.info, subject.device))
         size = split.image(start).shape[:2]
         logits = functional.interpolate(logits, size=size, mode="bilinear")

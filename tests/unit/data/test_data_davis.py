@@ -156,3 +156,22 @@ def test_a_folder_without_sequences_is_refused(root, tmp_path):
         prepared(root, tmp_path / "out", resolution="Full", year=None)
     with pytest.raises(UserError, match="val_fraction"):
         prepared(root, tmp_path / "out", val_fraction=0.0)
+
+
+def test_frames_without_leading_zeros_are_in_order_of_time(root, tmp_path):
+    for folder, ending in (("JPEGImages", "jpg"), ("Annotations", "png")):
+        for frame in range(4):
+            place = root / folder / "480p/s0"
+            (place / f"{frame:05d}.{ending}").rename(place / f"{8 + frame}.{ending}")
+    data = prepared(root, tmp_path / "out", year=None)
+    named = [str(name) for split in data.info.counts for name in data.split(split).ids]
+    ids = [name for name in named if name.startswith("s0/")]
+    assert ids == ["s0/8", "s0/9", "s0/10", "s0/11"]
+
+
+def test_a_frame_of_another_size_is_refused(root, tmp_path):
+    small = np.zeros((6, 10), np.uint8)
+    Image.fromarray(np.stack([small] * 3, axis=2)).save(root / "JPEGImages/480p/s1/00002.jpg")
+    write_mask(root / "Annotations/480p/s1/00002.png", small)
+    with pytest.raises(UserError, match=r"00002.png: 10 x 6 px in a sequence of 20 x 12 px"):
+        prepared(root, tmp_path / "out", year=None)

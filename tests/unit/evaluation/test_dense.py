@@ -30,6 +30,7 @@ DETECTION = detection.Params(detector=DETECTOR, training=TRAINING)
 MASKS = instance_masks.Params(detector=DETECTOR, mask_dim=8, training=TRAINING)
 SEGMENTATION = segmentation.Params(short_side=32, frozen=TRAINING, finetune=TRAINING)
 SIZES = {"train": 24, "val": 6, "test": 10}
+SIDES = segmenter.Sides(32, 32)
 
 
 def rectangles(seed, count, side=32):
@@ -261,11 +262,60 @@ def test_the_pyramid_fits_every_family(spec, strides):
 def test_a_vit_can_be_trained_to_detect(train):
     spec = {"family": "vit", "size": "micro", "patch_size": 8, "image_size": 32}
     objects = runs.Objects(train, has_masks=False)
-    info = type("Info", (), {"size": 32, "mean": (0.5,) * 3, "std": (0.2,) * 3})
+    info = type("Info", (), {"size": 32, "mean": (0.5,) * 3, "std": (0.2,) * 3, "backbone": spec})
     network = detector.build(backbones.build(spec), info, DETECTOR, (32, 32), 2, mask_dim=None)
     image, target = runs._sample(objects, 0, False, "cpu")
     sum(network([image] * 2, [target] * 2).values()).backward()
     assert network.backbone.backbone.vit.patch_embed.proj.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("patch", [None, 12, 14])
+@pytest.mark.parametrize("side", [16, 32, 40, 64])
+def test_regions_are_pooled_at_the_true_scale_of_each_level(subject, patch, side):
+    """torchvision's guess is twice the truth at 40 px, and .75 of it for patches of 12."""
+    info = subject.info
+    if patch:
+        spec = {"family": "vit", "size": "micro", "patch_size": patch, "image_size": 2 * patch}
+        info = replace(info, backbone=spec, size=2 * patch)
+    built = backbones.build(info.backbone)
+    network = detector.build(built, info, DETECTOR, (side, side), 2, mask_dim=8)
+    seen = []
+    network.backbone.register_forward_hook(lambda _, inputs, found: seen.append((inputs, found)))
+    target = {
+        "boxes": torch.tensor([[2.0, 2, 12, 12]]),
+        "labels": torch.tensor([1]),
+        "masks": torch.ones(1, side, side, dtype=torch.uint8),
+    }
+    network([torch.rand(3, side, side)] * 2, [target] * 2)
+    ((padded,), levels) = seen[-1]
+    true = [level.shape[3] / padded.shape[3] for level in levels.values()]
+    heads = network.roi_heads
+    assert heads.box_roi_pool.scales == heads.mask_roi_pool.scales == pytest.approx(true)
+    assert network.training
+
+
+def test_segmentation_takes_patches_that_do_not_divide_32(subject, photos):
+    spec = {"family": "vit", "size": "micro", "patch_size": 14, "image_size": 28}
+    vit = replace(subject.info, backbone=spec, size=28)
+    sides = SEGMENTATION.sides(photos, vit)
+    built = backbones.build(spec)
+    network = segmenter.Segmenter(built, {"block4": 96}, 3, is_frozen=True)
+    other = replace(subject, info=vit)
+    found = list(segmentation.predictions(network, other, photos, sides))
+    assert [each.shape for each in found] == [(40, 60), (64, 48), (40, 60), (64, 48)]
+
+
+def test_masks_that_only_test_lacks_are_one_line(subject, tmp_path):
+    """COCO's loader drops the masks of a split of which one object has none."""
+    image, no = np.zeros((40, 60, 3), np.uint8), np.zeros(1, bool)
+    boxes = Instances(np.array([[2, 2, 9, 9]], np.float32), np.array([1]), None, no, no)
+    path = tmp_path / "test.arrow"
+    with split_writer(path, None) as writer:
+        text = to_bytes(boxes, 40, 60)
+        writer.append([png(image)], np.array([-1]), ["a"], instances=[text])
+    task = runs.Task("instance_masks", DETECTOR, TRAINING, 8)
+    with pytest.raises(UserError, match=r"test.arrow: the objects have no masks"):
+        runs.precisions(torch.nn.Identity(), subject, Split(path), np.arange(2), task)
 
 
 def test_anchors_run_from_the_first_fraction_to_the_last():
@@ -303,7 +353,7 @@ def test_a_frozen_backbone_keeps_its_bytes_and_a_finetuned_one_does_not(subject,
     network = segmentation._network(subject, True, 3, is_frozen=is_frozen)
     heads = [head[1].weight.clone() for head in network.heads]
     few = replace(TRAINING, steps=3)
-    segmentation._trained(network, subject, train, 32, 0.05, few)
+    segmentation._trained(network, subject, train, SIDES, 0.05, few)
     after = network.backbone.state_dict()
     same = [torch.equal(before[name], after[name]) for name in before]
     assert all(same) if is_frozen else not any(same[:2])
@@ -333,10 +383,11 @@ def test_the_head_is_one_linear_layer_on_the_enlarged_maps_side_by_side(subject)
 
 def test_photographs_are_segmented_at_their_own_size(subject, photos):
     network = segmentation._network(subject, True, 11, is_frozen=True)
-    found = list(segmentation.predictions(network, subject, photos, 32))
+    found = list(segmentation.predictions(network, subject, photos, SIDES))
     assert [each.shape for each in found] == [(40, 60), (64, 48), (40, 60), (64, 48)]
-    assert segmenter.sized(480, 640, 320) == (320, 416)
-    image, truth = segmenter.crop_of(photos, 0, 32, seeding.generator(0, "x"), 0.5)
+    assert segmenter.Sides(320, 32).of(480, 640) == (320, 416)
+    assert segmenter.Sides(320, 14 * 16).of(480, 640) == (224, 448)
+    image, truth = segmenter.crop_of(photos, 0, SIDES, seeding.generator(0, "x"), 0.5)
     assert image.shape == (32, 32, 3)
     assert truth.shape == (32, 32)
 
@@ -344,7 +395,7 @@ def test_photographs_are_segmented_at_their_own_size(subject, photos):
 def test_a_crop_takes_the_classes_along(train):
     draw = seeding.generator(0, "x")
     for _ in range(4):
-        image, truth = segmenter.crop_of(train, 0, 32, draw, 0.5)
+        image, truth = segmenter.crop_of(train, 0, SIDES, draw, 0.5)
         assert np.array_equal(image[..., 0] > 200, truth == 1)
 
 

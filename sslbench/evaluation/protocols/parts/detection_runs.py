@@ -91,10 +91,7 @@ class Objects:
     def __init__(self, split: Split, *, has_masks: bool) -> None:
         kept, labels = [], []
         for row in range(len(split)):
-            objects = instances_of(split, row)
-            if has_masks and objects.masks is None:
-                mend = "take a data set with masks, or take instance_masks out of the grid"
-                raise UserError("the objects have no masks", where=str(split.path), mend=mend)
+            objects = _objects_of(split, row, has_masks=has_masks)
             if not objects.is_crowd.all():
                 kept.append(row)
                 labels.append(objects.labels[~objects.is_crowd])
@@ -104,6 +101,19 @@ class Objects:
         self.split = split
         self.rows = np.array(kept)
         self.classes = np.unique(np.concatenate(labels))
+
+
+def _objects_of(split: Split, row: int, *, has_masks: bool) -> Instances:
+    """Return an image's objects.
+
+    Raises:
+        UserError: they have no masks where masks are asked for.
+    """
+    objects = instances_of(split, row)
+    if has_masks and objects.masks is None:
+        mend = "take a data set with masks, or take instance_masks out of the grid"
+        raise UserError("the objects have no masks", where=str(split.path), mend=mend)
+    return objects
 
 
 def choose(subject: Subject, train: Split, val: Split, task: Task) -> DetectionChoice:
@@ -224,9 +234,11 @@ def precisions(
     """Return `ap`, `ap50`, `ap75`, each with `_mask` appended where masks are compared.
 
     Raises:
-        UserError: the split names no object that counts.
+        UserError: the split names no object that counts, or lacks masks that are compared.
     """
-    truth = [truth_of(instances_of(split, row)) for row in range(len(split))]
+    truth = [
+        truth_of(_objects_of(split, row, has_masks=task.has_masks)) for row in range(len(split))
+    ]
     if not any(not row["iscrowd"] for rows in truth for row in rows):
         mend = "take a data set with objects"
         raise UserError("names no object that counts", where=str(split.path), mend=mend)

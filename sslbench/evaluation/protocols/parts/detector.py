@@ -6,17 +6,22 @@ levels, Lin et al., arXiv 1612.03144, equation 1. What is not a setting is torch
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
 from sslbench.data.store import Split
+from sslbench.evaluation.protocols.parts.map_shapes import side_step
 
 if TYPE_CHECKING:
     from torch import nn
+    from torchvision.ops import MultiScaleRoIAlign
 
 _RATIOS = (0.5, 1.0, 2.0)
 _BOX_CELLS = 7
@@ -89,6 +94,7 @@ def build(
     # Here and not above: torchvision takes 2 s to import, and a reader of Params needs none of it.
     from torchvision.models.detection import FasterRCNN
     from torchvision.models.detection.mask_rcnn import MaskRCNN
+    from torchvision.ops import MultiScaleRoIAlign
 
     from sslbench.evaluation.protocols.parts.pyramid import Pyramid
 
@@ -111,9 +117,35 @@ def build(
         rpn_post_nms_top_n_test=settings.num_proposals,
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_batch_size_per_image=settings.rois_per_image,
+        size_divisible=side_step(info),
         **heads,
-    )
-    return network.to(device).train()
+    ).to(device)
+    pools = [module for module in network.modules() if isinstance(module, MultiScaleRoIAlign)]
+    _fix_scales(pools, level_scales(pyramid, side_step(info)))
+    return network.train()
+
+
+@torch.no_grad()
+def level_scales(pyramid: nn.Module, step: int) -> list[float]:
+    """Return each level's positions a pixel, found by a look at one blank image.
+
+    torchvision guesses a power of two from the first batch's images before they are padded, which
+    is half or twice the truth for sides of 33 to 45 px, and no patch of 12 px has one.
+    """
+    side = 2 * step
+    device = next(pyramid.parameters()).device
+    levels = pyramid.eval()(torch.zeros(1, 3, side, side, device=device))
+    return [level.shape[3] / side for level in levels.values()]
+
+
+def _fix_scales(pools: Sequence[MultiScaleRoIAlign], scales: Sequence[float]) -> None:
+    """Give the pooling of regions what it would guess from the first batch."""
+    from torchvision.ops.poolers import initLevelMapper
+
+    for pool in pools:
+        pool.scales = list(scales)
+        first, last = (int(-math.log2(scale)) for scale in (scales[0], scales[-1]))
+        pool.map_levels = initLevelMapper(first, last, pool.canonical_scale, pool.canonical_level)
 
 
 def anchor_sizes(settings: Detector, short_side: int, levels: int) -> list[float]:

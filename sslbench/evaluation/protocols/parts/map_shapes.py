@@ -1,10 +1,20 @@
-"""How wide and how fine a backbone's maps are."""
+"""How wide and how fine a backbone's maps are, and the sides of images that fit them."""
 
 from __future__ import annotations
+
+from math import lcm
 
 import torch
 
 from sslbench.backbones.base import Backbone
+from sslbench.backbones.model_info import ModelInfo
+
+_STRIDE_PX = 32  # of every stage of a residual network, those before the last included
+
+
+def side_step(info: ModelInfo) -> int:
+    """Return what an image's sides must be multiples of: whole strides, and whole patches."""
+    return lcm(_STRIDE_PX, int(info.backbone.get("patch_size", 1)))
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -15,8 +16,26 @@ from sslbench.data.store import Split
 from sslbench.evaluation.protocols.parts.segmentation_scores import VOID
 from sslbench.evaluation.protocols.parts.semantic import semantic_of
 
-# Sides of images are brought to multiples of this: the stride of every stage and of any patch.
-_STEP_PX = 32
+
+@dataclass(frozen=True)
+class Sides:
+    """The size that images are brought to.
+
+    Attributes:
+        short: pixels of the short side, about.
+        step: both sides are multiples of it (`map_shapes.side_step`).
+    """
+
+    short: int
+    step: int
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and the width for an image of `height` x `width` pixels."""
+        scale = self.short / min(height, width)
+        high, wide = (
+            max(1, round(side * scale / self.step)) * self.step for side in (height, width)
+        )
+        return high, wide
 
 
 class Segmenter(nn.Module):
@@ -75,17 +94,10 @@ def _head(width: int, num_classes: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(width, affine=False), linear)
 
 
-def sized(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Return height and width near `short_side` for the shorter, in multiples of 32 pixels."""
-    scale = short_side / min(height, width)
-    high, wide = (max(1, round(side * scale / _STEP_PX)) * _STEP_PX for side in (height, width))
-    return high, wide
-
-
-def resized(split: Split, row: int, short_side: int) -> np.ndarray:
-    """Return an image (height, width, 3) uint8 of `sized`'s height and width."""
+def resized(split: Split, row: int, sides: Sides) -> np.ndarray:
+    """Return an image (height, width, 3) uint8 brought to size."""
     image = split.image(row)
-    high, wide = sized(image.shape[0], image.shape[1], short_side)
+    high, wide = sides.of(*image.shape[:2])
     if image.shape[:2] == (high, wide):
         return image
     made = Image.fromarray(image).resize((wide, high), Image.Resampling.BICUBIC)
@@ -93,13 +105,13 @@ def resized(split: Split, row: int, short_side: int) -> np.ndarray:
 
 
 def crop_of(
-    split: Split, row: int, short_side: int, draw: torch.Generator, flip: float
+    split: Split, row: int, sides: Sides, draw: torch.Generator, flip: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a random square of an image (side, side, 3) and of its classes (side, side) uint8.
 
-    The image is brought to `sized` first; the square is as wide as its short side.
+    The image is brought to size first; the square is as wide as its short side.
     """
-    image, truth = resized(split, row, short_side), semantic_of(split, row)
+    image, truth = resized(split, row, sides), semantic_of(split, row)
     height, width = image.shape[:2]
     if truth.shape != (height, width):
         small = Image.fromarray(truth).resize((width, height), Image.Resampling.NEAREST)

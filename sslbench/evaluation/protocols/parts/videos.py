@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import lcm
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -19,12 +18,11 @@ from sslbench.data.store.clips import Clip
 from sslbench.evaluation.features.model import plain_view
 from sslbench.evaluation.protocols.base import Choice, LayerChoice, Measurement, Role, best
 from sslbench.evaluation.protocols.parts.divergence import refuse_non_finite
+from sslbench.evaluation.protocols.parts.map_shapes import side_step
 from sslbench.evaluation.protocols.parts.propagation import Propagation, Propagator
 from sslbench.evaluation.protocols.parts.resampling import standard_error
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
-# Input sides are multiples of this many pixels, so that every cell of every map is whole.
-_MULTIPLE = 32
 Size = tuple[int, int]
 
 
@@ -288,7 +286,7 @@ def _input(subject: Subject, image: np.ndarray, scale: float) -> Tensor:
 
     Each side is rounded to whole patches and strides.
     """
-    step = lcm(_MULTIPLE, int(subject.info.backbone.get("patch_size", 1)))
+    step = side_step(subject.info)
     size = [max(1, round(side * scale / step)) * step for side in image.shape[:2]]
     view = plain_view(image[None], subject.info, subject.device)
     if list(view.shape[2:]) == size:
