@@ -72,6 +72,15 @@ def test_crossed_test_is_the_brute_force_statistic_at_cochran_and_coxs_quantile(
     assert crossed_test(second, first) == pytest.approx(p)
 
 
+def test_two_seeds_that_agree_vary_as_much_as_the_rest():
+    """Both are right on a third of the samples, each on others."""
+    first, second = np.zeros((2, 2, 12), bool)
+    first[0, :4] = first[1, 2:6] = True
+    t, share = brute_force(first, second)
+    few, many = (stats.t.isf(crossed_test(first, second) / 2, n - 1) for n in (2, 12))
+    assert share * few + (1 - share) * many == pytest.approx(t, rel=1e-6)
+
+
 def test_crossed_test_has_both_t_tests_as_limits():
     rng = np.random.default_rng(3)
     difference = rng.normal(0.2, 1, size=40)
