@@ -3,17 +3,19 @@
 import gc
 import json
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sslbench.core import artifacts, per_sample
+from sslbench.core import artifacts, per_sample, seal
 from sslbench.core.errors import UserError
 from sslbench.core.feature_file import Features, read_features
 from sslbench.data.store import Dataset, Split
 from sslbench.evaluation import protocols
 from sslbench.evaluation.protocols import base
+from sslbench.evaluation.protocols.parts import linear_fit
 from sslbench.evaluation.protocols.parts.probe import run_probe
 from sslbench.evaluation.protocols.parts.transfer import run_transfer
 
@@ -82,6 +84,17 @@ def test_a_protocol_that_knows_where_test_lies_is_refused(features_dir):
     with pytest.raises(RuntimeError, match="test split is shut while a protocol chooses"):
         run_probe(cheat(choose), features_dir, LAYERS, None)
     assert len(read_features(features_dir, "test", LAYERS).labels) == 45, "shut for choose alone"
+
+
+@pytest.mark.parametrize("spell", [Path.absolute, lambda path: Path("link", path.name)])
+def test_a_shut_file_is_shut_by_every_name(tmp_path, monkeypatch, spell):
+    monkeypatch.chdir(tmp_path)
+    Path("real").mkdir()
+    Path("link").symlink_to("real")
+    path = Path("real/test.arrow")
+    with seal.shut(path), pytest.raises(RuntimeError, match="shut while a protocol chooses"):
+        seal.check(spell(path))
+    seal.check(spell(path))
 
 
 @pytest.mark.parametrize(
@@ -176,11 +189,38 @@ def test_a_c_at_the_edge_is_noted(features_dir):
     assert "note" not in single.measurements[0].detail
 
 
+def test_the_grid_of_c_has_both_ends():
+    cs = linear_fit.Params(**LINEAR).cs
+    assert np.log10(cs) == pytest.approx([-4, -2.75, -1.5, -0.25, 1])
+
+
 def test_linear_refits_on_train_and_val(features_dir, rewrite):
     before = probe("linear", features_dir, num_c=1, log10_c_low=0.0, log10_c_high=0.0)
     rewrite("val", labels=lambda y: (y + 1) % 3)
     after = probe("linear", features_dir, num_c=1, log10_c_low=0.0, log10_c_high=0.0)
-    assert before.measurements[0].value != after.measurements[0].value
+    same, other = before.measurements[3], after.measurements[3]
+    assert same.layer == other.layer, "the choice of a layer hangs on val, too"
+    assert same.value != other.value
+
+
+def test_linear_scales_every_split_by_train(features_dir):
+    """Val lies elsewhere: scaled by itself it would look like train."""
+    from sklearn.linear_model import LogisticRegression
+
+    train, val = (read_features(features_dir, split, ["second"]) for split in ("train", "val"))
+    val = replace(val, layers={"second": val.layers["second"] + 3})
+    mean, deviation = (of(train.layers["second"], axis=0) for of in (np.mean, np.std))
+    x, queries = ((part.layers["second"] - mean) / deviation for part in (train, val))
+
+    def theirs(features, labels):
+        return LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(features, labels)
+
+    params = linear_fit.Params(**{**LINEAR, "log10_c_low": 0.0, "log10_c_high": 0.0, "num_c": 1})
+    chosen = linear_fit.choose_layer("second", train, val, params)
+    assert chosen.val == theirs(x, train.labels).score(queries, val.labels) < 0.6
+    fit = linear_fit.Probe.of(chosen, train, val, params).fit
+    both = theirs(np.concatenate([x, queries]), np.concatenate([train.labels, val.labels]))
+    np.testing.assert_allclose(fit.weights[:, :-1], both.coef_, atol=0.02)
 
 
 def test_features_of_no_variance_are_harmless(features_dir, rewrite):

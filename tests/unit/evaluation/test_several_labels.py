@@ -55,6 +55,16 @@ def test_measurements_on_several_labels(module, params):
     assert 0.6 < rows[1].value < 1
 
 
+@pytest.mark.parametrize(("module", "params"), PARAMS)
+def test_the_layer_that_is_best_on_test_is_not_chosen_there(module, params):
+    train, val, test = splits()
+    turned = {"first": test.layers["second"], "second": test.layers["first"]}
+    other = Features("test", test.labels, turned, test.ids, test.targets)
+    rows = measure(module, params, train, val, other)
+    assert [row.layer for row in rows[:2]] == ["second", "second"]
+    assert rows[0].value == rows[3].value < rows[2].value
+
+
 def test_linear_has_sklearns_margins():
     from sklearn.linear_model import LogisticRegression
 
