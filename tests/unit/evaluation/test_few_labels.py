@@ -1,6 +1,7 @@
 """Label lists by a rule that cannot drift, and the probe on few labels."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,36 @@ def test_measurements_of_few_labels():
     assert headlines[3].value > max(headlines[0].value, 1 / 3)  # more labels help
     assert headlines[0].detail["lists"] == headlines[4].detail["lists"]  # 1 % of 120 is 1 a class
     json.dumps([row.to_json() for row in rows], allow_nan=False)
+
+
+def test_values_are_sklearns_on_the_listed_images():
+    """Centred by train wherever queries lie, rows of length one; the layer by the most labels."""
+    from sklearn.linear_model import LogisticRegression
+
+    params = replace(PARAMS, shots=(2, 10), percents=(), c=100.0, tolerance=1e-5)
+    train, val, test = (
+        replace(s, layers={name: x + shift for name, x in s.layers.items()})
+        for s, shift in ((split("train", 120, 0), 3), (split("val", 45, 1), 3.5),
+                         (split("test", 300, 2), 4))
+    )  # fmt: skip
+
+    def unit(features, layer):
+        centred = features.layers[layer] - train.layers[layer].mean(axis=0)
+        return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+
+    def theirs(layer, count, queries):
+        for draw in range(params.draws):
+            rows = label_lists.places(train.ids, train.labels, draw) < count
+            fit = LogisticRegression(C=params.c, tol=1e-8, max_iter=9999)
+            fit.fit(unit(train, layer)[rows], train.labels[rows])
+            yield fit.score(unit(queries, layer), queries.labels)
+
+    choice = lowshot.choose(train, val, params)
+    expected = [np.mean(list(theirs(layer, 10, val))) for layer in train.layers]
+    assert [chosen.val for chosen in choice.layers] == pytest.approx(expected, abs=0.01)
+    for row, count in zip(lowshot.measure(choice, train, val, test), (2, 10), strict=False):
+        drawn = list(theirs(row.layer, count, test))
+        assert row.detail["draws"] == pytest.approx(drawn, abs=0.01)
 
 
 def test_no_other_label_of_train_is_used():

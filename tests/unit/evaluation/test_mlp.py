@@ -1,5 +1,7 @@
 """The probe with a hidden layer: what a linear one cannot learn, seeds, and the choice on val."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,40 @@ def test_measurements_of_seeds(splits, rows):
     assert rows[0].per_sample.mean() == pytest.approx(rows[0].value)
     assert rows[0].per_sample.shape == splits[2].labels.shape
     assert detail["epochs"] == 12
+
+
+def test_the_search_asks_val_and_the_refit_has_val_and_the_choice(splits, monkeypatch):
+    """A network that is right at one point of the grid alone, and wrong at all others."""
+    answers = {len(part.labels): (part.labels > 3).astype(np.int64) for part in splits}
+    seen = []
+
+    def network(features, encoded, queries, recipe, epochs, seed):
+        seen.append((len(features), len(queries), recipe.weight_decay, list(epochs), seed))
+        truth = answers[len(queries)]
+        return {n: truth if (recipe.weight_decay, n) == (1.0, 1) else 1 - truth for n in epochs}
+
+    monkeypatch.setattr(mlp, "predictions", network)
+    train, val, test = splits
+    row = mlp.measure(mlp.choose(train, val, PARAMS), train, val, test)[0]
+    assert (row.value, row.detail["weight_decay"], row.detail["epochs"]) == (1.0, 1.0, 1)
+    search = [(300, 150, decay, [1, 12], 0) for decay in PARAMS.weight_decay]
+    assert seen[:4] == search * 2, "two layers"
+    assert seen[4:] == [(450, 200, 1.0, [1], seed) for seed in (0, 0, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_dim": 9}, {"dropout": 0.0}, {"learning_rate": 0.02}, {"batch_size": 40},
+     {"weight_decay": 2.0}],
+    ids=str,
+)  # fmt: skip
+def test_every_setting_of_a_recipe_counts(splits, change):
+    x, y = splits[0].layers["clean"].copy(), (splits[0].labels > 3).astype(np.int64)
+    recipe = Recipe(hidden_dim=8, dropout=0.5, learning_rate=0.01, batch_size=50, weight_decay=0.1)
+    first, other = (
+        predictions(x, y, x, each, [3], 0)[3] for each in (recipe, replace(recipe, **change))
+    )
+    assert not np.array_equal(first, other)
 
 
 def test_a_run_is_its_seeds_and_nothing_elses(splits):
