@@ -23,7 +23,7 @@ from sslbench.evaluation.protocols import (
 from sslbench.evaluation.protocols.parts import frozen, linear_fit
 from sslbench.evaluation.protocols.parts.probe import run_probe
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
-from sslbench.views.policy import Crop
+from sslbench.views.policy import Crop, Jitter
 
 CROP = Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333))
 LINEAR = linear_fit.Params(
@@ -214,6 +214,20 @@ def test_corruption_hurts_and_the_headline_is_the_mean_of_means(run):
     assert rows["top1_blur"].value == pytest.approx(np.mean(list(severities.values())))
 
 
+def test_each_severity_is_measured_by_itself_on_every_row(run, monkeypatch):
+    seen = []
+
+    def black_if_strong(images, severity, rows):
+        seen.extend((severity, row) for row in rows)
+        return images * (severity < 0.2)
+
+    monkeypatch.setattr(robustness, "CORRUPTIONS", {"noise": black_if_strong})
+    rows = by_metric(run(robustness, ROBUSTNESS))
+    severities = {"0.1": rows["top1_clean"].value, "0.3": 0.5}
+    assert rows["top1_noise"].detail["severities"] == severities
+    assert seen == [(severity, row) for severity in (0.1, 0.3) for row in range(16)]
+
+
 def test_the_probe_is_fitted_to_clean_images(run, monkeypatch):
     seen = []
     original = frozen.layer_batches
@@ -370,6 +384,13 @@ def test_alpha_is_left_out_of_too_few_images(subject, dataset_dir):
     write_split(path, np.array(test.pixels[:3]), np.full(3, -1), test.ids[:3])
     rows = label_free.measure(LABEL_FREE, subject, test, test, Split(path))
     assert [row.metric for row in rows] == ["rankme", "effective_rank", "uniformity", "alignment"]
+
+
+def test_views_are_those_of_the_params():
+    jitter = Jitter(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
+    view = replace(LABEL_FREE, jitter=jitter, grey=0.2).view
+    expected = (2, CROP, 0.5, jitter, 0.2)
+    assert (view.copies, view.crop, view.flip, view.jitter, view.grey) == expected
 
 
 def test_views_that_change_nothing_are_aligned(run):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,6 +90,24 @@ def test_the_best_epoch_on_val_is_chosen_on_val(rows):
     chosen = headlines(rows)["top1_best_val_epoch"]
     assert chosen.detail["val"] == max(row.detail["val"] for row in by_epoch(rows).values())
     assert chosen.value == by_epoch(rows)[chosen.detail["epoch"]].value
+
+
+def test_val_and_test_choose_their_own_epochs_and_each_has_its_own_bank(dataset_dir, monkeypatch):
+    test = Dataset.open(dataset_dir).split("test")
+    num_right = {1: 4, 2: 16, None: 8}
+
+    def voted(chosen, bank, queries):
+        epoch, asked = queries
+        assert (bank, asked) == ((epoch, "train"), test)
+        return np.where(np.arange(16) < num_right[epoch], test.labels, 1 - test.labels)
+
+    monkeypatch.setattr(knn_by_epoch, "_features", lambda _, epoch, split, *__: (epoch, split))
+    monkeypatch.setattr(knn_by_epoch, "voted", voted)
+    layers = {e: LayerChoice("stem", {}, val) for e, val in ((1, 0.9), (2, 0.5), (None, 0.7))}
+    rows = knn_by_epoch.measure(EpochChoice(layers, PARAMS), None, "train", "val", test)
+    assert {name: (row.detail["epoch"], row.value) for name, row in headlines(rows).items()} == {
+        "top1": (None, 0.5), "top1_best_val_epoch": (1, 0.25), "top1_best_test_epoch": (2, 1.0),
+    }  # fmt: skip
 
 
 def test_of_equal_epochs_the_latest_is_chosen():
