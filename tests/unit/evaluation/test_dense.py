@@ -176,11 +176,71 @@ def test_detection_trains_the_backbone_and_starts_at_the_checkpoint(subject, tra
     task = runs.Task("detection", DETECTOR, replace(TRAINING, steps=1), None)
     objects = runs.Objects(train, has_masks=False)
     before = subject.backbone(is_pretrained=True).state_dict()
+    random = subject.backbone(is_pretrained=False).state_dict()
     still = runs.trained(subject, True, objects, 1e-30, task).backbone.backbone
+    twin = runs.trained(subject, False, objects, 1e-30, task).backbone.backbone
     moved = runs.trained(subject, True, objects, 0.05, task).backbone.backbone
     for name in ("conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv2.weight"):
         assert torch.equal(still.state_dict()[name], before[name])
+        assert torch.equal(twin.state_dict()[name], random[name])
         assert not torch.equal(moved.state_dict()[name], before[name])
+
+
+TWO_RATES = replace(TRAINING, learning_rate=(0.1, 0.2))
+
+
+def test_both_detectors_are_chosen_on_val_and_measured_by_their_own_weights(
+    subject, train, boxes_dir, monkeypatch
+):
+    """Trained weights are right at a rate of 0.1 and random ones at 0.2; on train, the reverse."""
+
+    def precisions(network, _, split, *__):
+        is_pretrained, rate = network
+        is_right = ((rate == 0.1) == is_pretrained) != (split is train)
+        return {"ap": float(is_right), "ap50": 0.5, "ap75": float(not is_right)}
+
+    monkeypatch.setattr(
+        runs, "trained", lambda _, is_pretrained, __, rate, ___: (is_pretrained, rate)
+    )
+    monkeypatch.setattr(runs, "precisions", precisions)
+    val, test = (Dataset.open(boxes_dir).split(name) for name in ("val", "test"))
+    choice = runs.choose(subject, train, val, runs.Task("detection", DETECTOR, TWO_RATES, None))
+    rows = [m for m in runs.measure(choice, subject, test) if m.metric == "ap"]
+    assert [(m.role, m.detail["learning_rate"], m.value) for m in rows] == [
+        ("headline", 0.1, 1.0), ("twin", 0.2, 1.0),
+    ]  # fmt: skip
+
+
+def test_all_segmenters_are_chosen_on_val_and_measured_by_their_own_weights(
+    subject, train, boxes_dir, monkeypatch
+):
+    """As above; frozen and fine-tuned networks each have their own training."""
+    params = replace(SEGMENTATION, frozen=TWO_RATES, finetune=replace(TWO_RATES, steps=41))
+
+    def network(_, is_pretrained, __, *, is_frozen):
+        return is_pretrained, params.frozen if is_frozen else params.finetune
+
+    def trained(made, _, __, ___, rate, training):
+        is_pretrained, expected = made
+        assert training is expected
+        return is_pretrained, rate
+
+    def mean_iou(made, split):
+        is_pretrained, rate = made
+        return float(((rate == 0.1) == is_pretrained) != (split is train))
+
+    monkeypatch.setattr(segmentation, "_network", network)
+    monkeypatch.setattr(segmentation, "_trained", trained)
+    monkeypatch.setattr(segmentation, "_areas", lambda made, *_: made)
+    monkeypatch.setattr(segmentation, "_mean_iou", mean_iou)
+    val, test = (Dataset.open(boxes_dir).split(name) for name in ("val", "test"))
+    choice = segmentation.choose(subject, train, val, params)
+    rows = segmentation.measure(choice, subject, train, val, test)
+    assert [(m.metric, m.role, m.detail["learning_rate"], m.value) for m in rows] == [
+        (metric, role, rate, 1.0)
+        for metric in ("miou_frozen", "miou_finetuned")
+        for role, rate in (("headline", 0.1), ("twin", 0.2))
+    ]
 
 
 def test_masks_are_measured_first_and_boxes_beside_them(checkpoint_dir, boxes_dir):

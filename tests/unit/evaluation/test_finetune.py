@@ -101,6 +101,30 @@ def test_the_twin_has_random_weights_and_the_backbone_its_own(subject):
     assert not torch.equal(trained["conv1.weight"], random["conv1.weight"])
 
 
+def test_both_networks_are_chosen_on_val_and_measured_by_their_own_weights(
+    subject, dataset_dir, monkeypatch
+):
+    """Trained weights are right at a rate of 0.1 and random ones at 0.2; on train, the reverse."""
+    train, val, test = (Dataset.open(dataset_dir).split(name) for name in ("train", "val", "test"))
+
+    def train_network(_, is_pretrained, data, setting, __):
+        return is_pretrained, setting.learning_rate, len(data)
+
+    def predicted_labels(network, _, split, __):
+        is_pretrained, rate, count = network
+        assert count == (36 if split is test else 24), "the refit has val, too"
+        is_right = ((rate == 0.1) == is_pretrained) != (split is train)
+        return split.labels if is_right else 1 - split.labels
+
+    monkeypatch.setattr(finetune, "train_network", train_network)
+    monkeypatch.setattr(finetune, "predicted_labels", predicted_labels)
+    choice = finetune.choose(subject, train, val, replace(PARAMS, learning_rate=(0.1, 0.2)))
+    rows = finetune.measure(choice, subject, train, val, test)
+    assert [(m.role, m.detail["learning_rate"], m.value) for m in rows if m.metric == "top1"] == [
+        ("headline", 0.1, 1.0), ("twin", 0.2, 1.0),
+    ]  # fmt: skip
+
+
 def test_the_backbone_is_unfrozen_and_weight_decay_is_divided_by_the_rate(
     subject, dataset_dir, monkeypatch
 ):

@@ -91,6 +91,26 @@ def test_no_network_ever_sees_an_image_beyond_the_list(run, monkeypatch, dataset
     assert seen == allowed
 
 
+def test_both_networks_are_chosen_on_val_and_measured_by_their_own_weights(
+    run, dataset_dir, monkeypatch
+):
+    """Trained weights are right at a rate of 0.1 and random ones at 0.2; on train, the reverse."""
+
+    def predicted_labels(network, _, split, __):
+        is_pretrained, rate = network
+        is_right = ((rate == 0.1) == is_pretrained) != (split.path.stem == "train")
+        return split.labels if is_right else 1 - split.labels
+
+    monkeypatch.setattr(
+        finetune_lowlabel, "train_network", lambda _, own, __, at, ___: (own, at.learning_rate)
+    )
+    monkeypatch.setattr(finetune_lowlabel, "predicted_labels", predicted_labels)
+    rows = run(replace(PARAMS, training=replace(TRAINING, learning_rate=(0.1, 0.2)))).measurements
+    assert [(m.role, m.detail["learning_rate"], m.value) for m in rows] == [
+        *[("headline", 0.1, 1.0)] * 2, *[("twin", 0.2, 1.0)] * 2,
+    ]  # fmt: skip
+
+
 def test_all_the_labels_are_finetune_before_its_refit(checkpoint_dir, dataset_dir):
     subject = Subject(checkpoint_dir, load_backbone(checkpoint_dir)[1], 0, "cpu")
     dataset = Dataset.open(dataset_dir)

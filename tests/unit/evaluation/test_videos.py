@@ -1,6 +1,6 @@
 """Tracking and keypoints on a tiny set of videos: choice on val, the test once, and mistakes."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -139,6 +139,35 @@ def test_each_layer_takes_the_scale_that_did_best_on_val(subject, videos_dir, mo
         ("layer2", 2.0), ("layer3", 1.0),
     ]  # fmt: skip
     assert choice.headline.layer == "layer3"  # of equals, the one nearest the output
+
+
+def test_the_twin_has_a_choice_and_scores_of_its_own_weights(subject, videos_dir, monkeypatch):
+    """J&F, J and F by weights and layer: J&F chooses, and the twin does best elsewhere."""
+    values = {
+        (True, "layer2"): (0.8, 0.5, 0.1), (True, "layer3"): (0.4, 0.5, 0.9),
+        (False, "layer2"): (0.2, 0.5, 0.9), (False, "layer3"): (0.6, 0.5, 0.1),
+    }  # fmt: skip
+
+    @dataclass(frozen=True)
+    class Known:
+        is_pretrained: bool
+
+        def places(self, _):
+            return [videos.Place(layer, 1.0) for layer in ("layer2", "layer3")]
+
+        def scores(self, _, places):
+            return {p: [np.array([values[self.is_pretrained, p.layer]])] for p in places}
+
+    of = classmethod(lambda *_, is_pretrained: Known(is_pretrained))
+    monkeypatch.setattr(videos.Follower, "of", of)
+    val, test = (Dataset.open(videos_dir).split(name) for name in ("val", "test"))
+    choice = videos.choose(subject, val, tracking.Masks(), SETTINGS)
+    rows = videos.measure(choice, subject, test, tracking.Masks(), SETTINGS)
+    assert [(row.role, row.layer, row.value) for row in rows] == [
+        *(("headline", "layer2", value) for value in (0.8, 0.5, 0.1)),
+        ("layer", "layer2", 0.8), ("layer", "layer3", 0.4),
+        *(("twin", "layer3", value) for value in (0.6, 0.5, 0.1)),
+    ]  # fmt: skip
 
 
 def test_a_place_must_fit_in_clips_of_every_size(subject, tmp_path):
