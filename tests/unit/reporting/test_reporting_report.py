@@ -164,6 +164,23 @@ def test_layers_stand_beside_the_untrained_backbone_of_the_same_layers(project: 
     assert not any("random_init" in name for name in rows)
 
 
+def test_each_seed_peeks_at_its_own_best_layer(project: Project) -> None:
+    path = "metrics/digits/linear/byol/seed1.json"
+    measured = json.loads((project.root / path).read_text())["measurements"]
+    early = next(e for e in measured if (e["role"], e.get("layer")) == ("layer", "layer1"))
+    early["value"] = 0.99
+    project.edit(path, measurements=measured)
+    collected = project.collect()
+    row = next(r for r in layer_rows(collected) if r.number_id == "digits/byol/linear/top1")
+    best = [
+        max(entry["value"] for entry in cell.record["measurements"] if entry["role"] == "layer")
+        for cell in collected.cells
+        if cell.path.startswith("metrics/digits/linear/byol/")
+    ]
+    assert row.peeked == pytest.approx(sum(best) / 3)
+    assert row.peeked > max(row.by_layer.values()) + 0.01
+
+
 def test_no_floor_where_layers_differ(make_project: Any) -> None:
     project = make_project(methods=["random_init", "mae"])
     assert {(row.floor, row.floor_value) for row in layer_rows(project.collect())} == {("", None)}
@@ -396,6 +413,16 @@ def test_a_lower_is_better_column_is_ranked_and_drawn_the_other_way(make_project
     trained = sorted((n for n in column if n.method not in BASELINES), key=lambda n: n.value)
     assert order == [n.method for n in trained]
     assert "distance (px, lower is better)" in text
+    scores = block_scores(project.numbers())["digits"]
+    assert max(scores, key=lambda name: sum(scores[name])) == best.method
+
+
+def test_an_arrow_points_down_where_lower_is_better(make_project: Any) -> None:
+    made = make_project(probes=["pose"], transfers=[]).numbers()
+    floor, identity = {("digits", "supervised"): "random_init"}, "digits/supervised/pose/distance"
+    assert above_floor(made, floor) == {identity}
+    worse = [replace(n, value=99.0) if n.id == identity else n for n in made]
+    assert above_floor(worse, floor) == set()
 
 
 BASELINES = ("random_init", "random_init_vit", "supervised")
