@@ -111,13 +111,8 @@ def build(
         max_size=sides[1],
         image_mean=list(info.mean),
         image_std=list(info.std),
-        rpn_pre_nms_top_n_train=settings.num_proposals,
-        rpn_pre_nms_top_n_test=settings.num_proposals,
-        rpn_post_nms_top_n_train=settings.num_proposals,
-        rpn_post_nms_top_n_test=settings.num_proposals,
-        rpn_batch_size_per_image=settings.anchors_per_image,
-        box_batch_size_per_image=settings.rois_per_image,
         size_divisible=side_step(info),
+        **_numbers(settings),
         **heads,
     ).to(device)
     pools = [module for module in network.modules() if isinstance(module, MultiScaleRoIAlign)]
@@ -152,6 +147,18 @@ def anchor_sizes(settings: Detector, short_side: int, levels: int) -> list[float
     """Return the side in pixels of each level's anchors, finest level first."""
     first, last = settings.anchors
     return [float(side) for side in np.geomspace(first, last, levels) * short_side]
+
+
+def _numbers(settings: Detector) -> dict[str, int]:
+    """Return how many anchors and proposals torchvision's detector draws and keeps."""
+    kept = [
+        f"rpn_{when}_nms_top_n_{mode}" for when in ("pre", "post") for mode in ("train", "test")
+    ]
+    return {
+        **dict.fromkeys(kept, settings.num_proposals),
+        "rpn_batch_size_per_image": settings.anchors_per_image,
+        "box_batch_size_per_image": settings.rois_per_image,
+    }
 
 
 def _box_head(settings: Detector, sizes: list[float], num_classes: int) -> dict[str, Any]:
