@@ -1,8 +1,9 @@
 """Images with objects: what kinds `voc` and `coco` share, from annotations to batches.
 
 An annotation that cannot be right (another image's size, masks of another shape, a damaged file)
-makes a bad image, like an unreadable file. Boxes are clipped to their image, as torchvision's
-detection references do, and objects of which nothing is left are dropped; `skipped` counts both.
+or can be read in two ways (of an image that EXIF turns upside down) makes a bad image, like an
+unreadable file. Boxes are clipped to their image, as torchvision's detection references do, and
+objects of which nothing is left are dropped; `skipped` counts both.
 """
 
 from __future__ import annotations
@@ -163,6 +164,11 @@ def _check_size(annotation: Annotation, content: bytes) -> None:
         raise BadAnnotationError(
             f"image of {found[0]} x {found[1]} pixels where its annotation says "
             f"{size[0]} x {size[1]}"
+        )
+    if decoding.is_changed_unseen(content):
+        raise BadAnnotationError(
+            "EXIF mirrors or turns the image and keeps its size, so that nothing tells whether the "
+            "annotation counts in upright pixels or in the file's own: save the image upright"
         )
 
 

@@ -21,8 +21,9 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 # PIL's own warning threshold: a quarter of a GiB of 24-bit pixels.
 MAX_PIXELS = 89_478_485
-# EXIF orientations from this one on exchange width and height.
-_FIRST_TURNED = 5
+# EXIF orientations other than 1 (upright), and those of them that exchange width and height.
+_CHANGED = range(2, 9)
+_TURNED = range(5, 9)
 # A progressive file's scans each pass over the whole image, so that a few bytes a scan can take
 # hours; encoders write about ten.
 _MAX_SCANS = 200
@@ -57,8 +58,21 @@ def size_of(content: bytes) -> tuple[int, int]:
     """
     with _opened(content) as image:
         width, height = image.size
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        # PIL gives a TIFF's size as it will be once upright.
+        is_turned = image.format != "TIFF" and _orientation(image) in _TURNED
         return (height, width) if is_turned else (width, height)
+
+
+def is_changed_unseen(content: bytes) -> bool:
+    """Whether `to_rgb` mirrors or turns the file's pixels and keeps their width and height.
+
+    Raises:
+        BadImageError: as `to_rgb`, as far as the header tells.
+    """
+    with _opened(content) as image:
+        orientation = _orientation(image)
+        is_square = image.width == image.height
+        return orientation in _CHANGED and (is_square or orientation not in _TURNED)
 
 
 @contextmanager
@@ -98,6 +112,11 @@ def square(image: Image.Image, size: int) -> np.ndarray:
 def resize_array(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return raw pixels (H, W, 3) uint8 as (size, size, 3) uint8, as `square` does."""
     return square(Image.fromarray(np.ascontiguousarray(pixels)), size)
+
+
+def _orientation(image: Image.Image) -> int:
+    found: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found
 
 
 def _refuse_bomb(image: Image.Image) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sslbench import backbones
 from sslbench.backbones.lab_resnet import LabResNet
+from sslbench.backbones.residual import conv1x1
 from sslbench.core import artifacts
 from sslbench.core.errors import UserError
 from tests.unit.backbones.test_colour_space import lab_to_rgb
@@ -103,3 +108,42 @@ def test_two_halves_have_about_half_the_parameters() -> None:
 def test_a_wrong_spec_is_refused(change, says) -> None:
     with pytest.raises(UserError, match=says):
         backbones.build(TINY | change)
+
+
+LARGE = """
+import sys
+import torch
+from sslbench import backbones
+
+spec = {"family": "lab_resnet", "depth": "tiny", "stem": "small_stride2", "image_size": 96}
+backbone = backbones.build(spec | {"width": int(sys.argv[1]), "sees": "halves"})
+backbone.set_normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+backbone = backbone.to(memory_format=torch.channels_last)
+for _ in range(2):
+    images = torch.randn(8, 3, 96, 96).contiguous(memory_format=torch.channels_last)
+    backbone(images).sum().backward()
+"""
+
+
+@pytest.mark.parametrize("width", ["8", "16"])
+def test_large_images_pass_backward_through_narrow_halves(width: str) -> None:
+    """In a process of its own: oneDNN's fault hangs or ends it (8 with AVX2, 16 with AVX-512)."""
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", LARGE, width], cwd=root, check=True, timeout=120)
+
+
+def test_few_channels_are_convolved_as_torch_does() -> None:
+    torch.manual_seed(0)
+    ours = conv1x1(8, 16, stride=2)
+    theirs = nn.Conv2d(8, 16, 1, stride=2, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    ours_in, theirs_in = (torch.randn(2, 8, 7, 10).requires_grad_() for _ in range(2))
+    with torch.no_grad():
+        theirs_in.copy_(ours_in)
+    found, expected = ours(ours_in), theirs(theirs_in)
+    assert torch.allclose(found, expected, atol=1e-6)
+    weights = torch.randn_like(found)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.allclose(ours_in.grad, theirs_in.grad, atol=1e-6)
+    assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-4)

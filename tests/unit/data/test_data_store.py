@@ -197,11 +197,27 @@ def test_image_at_its_own_size(tmp_path, raw):
     assert (split.image(0) == (255, 0, 0)).all()
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_size_is_that_of_the_upright_image(orientation):
-    image = Image.new("RGB", (7, 30))
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_size_is_that_of_the_upright_image(kind, orientation):
+    content = turned_image(orientation, kind)
+    assert decoding.size_of(content) == decoding.to_rgb(content).size
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("width", [7, 30])
+def test_a_size_that_does_not_tell_of_a_turn(kind, orientation, width):
+    content = turned_image(orientation, kind, width)
+    is_turned = orientation in range(5, 9) and width != 30
+    expected = orientation in range(2, 9) and not is_turned
+    assert decoding.is_changed_unseen(content) == expected
+
+
+def turned_image(orientation, kind, width=7):
+    image = Image.new("RGB", (width, 30))
     exif = image.getexif()
     exif[0x0112] = orientation
     sink = io.BytesIO()
-    image.save(sink, "JPEG", exif=exif)
-    assert decoding.size_of(sink.getvalue()) == decoding.to_rgb(sink.getvalue()).size
+    image.save(sink, kind, exif=exif)
+    return sink.getvalue()

@@ -179,6 +179,20 @@ def test_wrong_masks(masked, make, says, name):
         run(masked, lists="Segmentation")
 
 
+def test_a_photograph_that_exif_turns_upside_down(root):
+    """Its boxes may count in the pixels of the file or of the upright image, and no size tells."""
+    path = root / "VOCdevkit/VOC2007/JPEGImages/000001.jpg"
+    image = Image.open(path)
+    exif = image.getexif()
+    exif[0x0112] = 3
+    image.save(path, exif=exif)
+    with pytest.raises(UserError, match=r"000001\.jpg: EXIF .* save the image upright"):
+        run(root)
+    info, _ = run(root, on_bad_image="skip")
+    assert info["counts"]["train"] == 1
+    assert "VOC2007/JPEGImages/000001.jpg" in [entry["id"] for entry in info["skipped"]]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
