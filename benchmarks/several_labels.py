@@ -33,7 +33,7 @@ SIZES = {"train": 3000, "val": 1000, "test": 2}
 TILE = 16
 PARAMS = finetune.Params(
     steps=300, batch_size=64, learning_rate=(0.01, 0.03, 0.1, 0.3, 1.0), weight_decay=(0.0,),
-    momentum=0.9, crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
+    momentum=0.9, adamw=None, crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from sslbench.evaluation import protocols
 
 ROOT = Path(__file__).parents[2]
 NAMES = protocols.names()
+PAGE = ROOT / "docs" / "protocols.md"
 # What a probe may import: numbers in, numbers out. No files, no processes, no introspection.
 PROBE_IMPORTS = (
     *("__future__", "collections", "dataclasses", "itertools", "math", "typing", "numpy", "scipy"),
@@ -54,6 +56,12 @@ def test_names_and_version(name):
     for field in ("Source", "Chosen"):
         assert f"\n{field} " in module.__doc__, f"docstring lacks {field}"
     assert "https://" in module.__doc__
+
+
+def test_the_documented_versions_are_those_in_code():
+    rows = re.findall(r"^\| (\w+)[^|]*\| (\w+) \| (\d+) \|", PAGE.read_text(), re.MULTILINE)
+    coded = [protocols.load(name) for name in NAMES]
+    assert set(rows) == {(one.NAME, one.KIND, str(one.VERSION)) for one in coded}
 
 
 @pytest.mark.parametrize("name", NAMES)

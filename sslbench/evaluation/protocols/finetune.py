@@ -5,8 +5,9 @@ Source   Kornblith et al. 2019, https://arxiv.org/abs/1805.08974, appendix A, as
          schedule without warm-up, crops and flips alone, a grid of learning rate x weight decay
          chosen on val, weight decay divided by the learning rate, batch-norm momentum
          max(1 - 10/s, 0.9) for s steps an epoch, refit on train + val, test read once
-Chosen   learning rate and weight decay on val (top1 after the last step; several labels: 11-point
-         mAP), for the twin by itself
+         AdamW in the same grid, for transformers: MAE, https://arxiv.org/abs/2111.06377, table 9
+Chosen   optimiser, learning rate and weight decay on val (top1 after the last step; several labels:
+         11-point mAP), for the twin by itself
 Twin     the same spec with the seed's random weights, the same steps and the same grid (the
          source gives random weights twice the steps and a grid of their own: ours asks what the
          weights are worth at equal cost)
@@ -44,7 +45,7 @@ from sslbench.evaluation.protocols.parts.several_labels import RULES, map_11poin
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune"
-VERSION = 2
+VERSION = 3
 KIND = "transfer"
 LABELS = "either"
 

@@ -3,8 +3,8 @@
 Source   SimCLR, https://arxiv.org/abs/2002.05709, section 4.2 and appendix B.5: class-balanced
          shares of the labels, all weights, crops and flips alone, no weight decay. MSN,
          https://arxiv.org/abs/2204.07141, for several draws of the labels
-Chosen   learning rate and weight decay on val, per share and for the twin by itself: the setting
-         with the best mean over draws
+Chosen   optimiser, learning rate and weight decay on val, per share and for the twin by itself: the
+         setting with the best mean over draws
 Labels   of each class the first places of `parts.label_lists`, at least one: the same images for
          every method, and 1 % is part of 10 %
 Refit    none: val has more labels than the few that are allowed, so it chooses and trains nothing.
@@ -36,7 +36,7 @@ from sslbench.evaluation.protocols.parts.metrics import top1
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune_lowlabel"
-VERSION = 2
+VERSION = 3
 KIND = "transfer"
 LABELS = "one"
 

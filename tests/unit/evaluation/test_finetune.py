@@ -18,7 +18,7 @@ from sslbench.views.policy import Crop
 
 PARAMS = finetune.Params(
     steps=30, batch_size=12, learning_rate=(1e-6, 0.05), weight_decay=(0.0,), momentum=0.9,
-    crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
+    adamw=None, crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
 )  # fmt: skip
 
 
@@ -62,6 +62,67 @@ def test_test_is_opened_after_the_choice(run, monkeypatch):
     monkeypatch.setattr(finetune, "choose", lambda *a: (choose(*a), events.append("chosen"))[0])
     run()
     assert events == ["train", "val", "chosen", "test"]
+
+
+ADAMW = finetuning.AdamWGrid(learning_rate=(1e-3,), weight_decay=(0.05,), betas=(0.9, 0.999))
+
+
+@pytest.mark.parametrize(("sgd", "adamw", "chosen"), [(0.05, 1e-9, "sgd"), (1e-9, 3e-3, "adamw")])
+def test_val_chooses_between_sgd_and_adamw(run, sgd, adamw, chosen):
+    added = replace(ADAMW, learning_rate=(adamw,))
+    first, *_ = run(replace(PARAMS, learning_rate=(sgd,), adamw=added)).measurements
+    assert first.detail["optimizer"] == chosen
+    assert first.value >= 0.9
+
+
+def test_the_grid_has_sgds_pairs_before_adamws():
+    added = replace(ADAMW, learning_rate=(1e-3, 1e-4))
+    both = replace(PARAMS, learning_rate=(0.1,), weight_decay=(0.0, 1e-4), adamw=added)
+    assert both.grid == [
+        finetuning.Setting(0.1, 0.0), finetuning.Setting(0.1, 1e-4),
+        finetuning.Setting(1e-3, 0.05, "adamw"), finetuning.Setting(1e-4, 0.05, "adamw"),
+    ]  # fmt: skip
+    assert replace(both, adamw=None).grid == both.grid[:2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": ()}, "both grids need one or more"),
+        ({"weight_decay": ()}, "both grids need one or more"),
+        ({"learning_rate": (0.0,)}, "must be positive"),
+        ({"weight_decay": (-0.1,)}, "not negative"),
+        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\)"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        replace(ADAMW, **wrong)
+    if "betas" not in wrong:
+        with pytest.raises(ValueError, match=message):
+            replace(PARAMS, **wrong)
+
+
+def test_adamw_decays_kernels_alone_and_every_rate_follows_the_cosine(
+    subject, dataset_dir, monkeypatch
+):
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, *args, **kwargs):
+        seen.append([(g["lr"], g["weight_decay"], g["betas"]) for g in self.param_groups])
+        assert all(weight.ndim > 1 for weight in self.param_groups[0]["params"])
+        assert all(weight.ndim == 1 for weight in self.param_groups[1]["params"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    data = JoinedImages([Dataset.open(dataset_dir).split("train")])
+    params = replace(PARAMS, steps=2, adamw=ADAMW)
+    made = finetuning.train_network(subject, True, data, params.grid[-1], params)
+    assert made is not None
+    betas = (0.9, 0.999)
+    assert seen[0] == [(1e-3, 0.05, betas), (1e-3, 0.0, betas)]
+    assert seen[1] == [(pytest.approx(5e-4), 0.05, betas), (pytest.approx(5e-4), 0.0, betas)]
 
 
 HUGE = 1e30  # a learning rate that ends in NaN

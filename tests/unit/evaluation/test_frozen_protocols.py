@@ -47,7 +47,7 @@ CASES = [
 ]  # fmt: skip
 FINETUNE = finetune.Params(
     steps=2, batch_size=12, learning_rate=(0.05,), weight_decay=(0.0,), momentum=0.9,
-    crop=None, flip=0.5,
+    adamw=None, crop=None, flip=0.5,
 )  # fmt: skip
 LOWLABEL = finetune_lowlabel.Params(percent=(50,), draws=1, training=FINETUNE)
 UNFROZEN = [(finetune, FINETUNE), (finetune_lowlabel, LOWLABEL)]

@@ -61,6 +61,6 @@ def tune(checkpoint_dir, tmp_path):
     values = PRESET["transfer"]["finetune"]
     params = Params(
         steps=2, batch_size=8, learning_rate=(0.01,), weight_decay=(0.0,),
-        momentum=values["momentum"], crop=Crop(**values["crop"]), flip=values["flip"],
+        momentum=values["momentum"], adamw=None, crop=Crop(**values["crop"]), flip=values["flip"],
     )  # fmt: skip
     return run_transfer(finetune, checkpoint_dir, tmp_path / "data", params, 0, "cpu")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,6 +34,38 @@ class Setting:
 
     learning_rate: float
     weight_decay: float
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWGrid:
+    """The part of the grid that AdamW trains: in few steps, SGD teaches a transformer little.
+
+    Source: MAE, https://arxiv.org/abs/2111.06377, table 9 (there with warm-up and rates that fall
+    from layer to layer, which we leave out).
+
+    Attributes:
+        learning_rate: at the first step; falls to 0 along a half cosine.
+        weight_decay: of weights with two or more axes (no bias, no norm), times the rate.
+        betas: decay of the first and second moment, each in [0, 1).
+    """
+
+    learning_rate: tuple[float, ...]
+    weight_decay: tuple[float, ...]
+    betas: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse an empty grid, rates or decays out of range, and betas outside [0, 1)."""
+        _refuse_grid(self.learning_rate, self.weight_decay)
+        if any(not 0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1), found {self.betas}")
+
+
+def _refuse_grid(learning_rate: tuple[float, ...], weight_decay: tuple[float, ...]) -> None:
+    if min(len(learning_rate), len(weight_decay)) < 1:
+        raise ValueError("both grids need one or more")
+    if min(learning_rate) <= 0 or min(weight_decay) < 0:
+        raise ValueError("learning rates must be positive and weight decays not negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +75,10 @@ class Params:
     Attributes:
         steps: optimiser steps of every run, the refit and the twin's included.
         batch_size: images per step, at most as many as there are.
-        learning_rate: at the first step; falls to 0 along a half cosine.
-        weight_decay: shrinkage per step, whatever the learning rate (which divides it first).
+        learning_rate: of SGD at the first step; falls to 0 along a half cosine.
+        weight_decay: SGD's shrinkage per step, whatever the learning rate (which divides it first).
         momentum: of SGD with Nesterov's correction.
+        adamw: what AdamW adds to the grid, or None.
         crop: random resized crop, or None.
         flip: probability of a horizontal flip.
     """
@@ -54,15 +88,15 @@ class Params:
     learning_rate: tuple[float, ...]
     weight_decay: tuple[float, ...]
     momentum: float
+    adamw: AdamWGrid | None
     crop: Crop | None
     flip: float
 
     def __post_init__(self) -> None:
         """Refuse an empty grid or budget."""
-        if min(self.steps, self.batch_size, len(self.learning_rate), len(self.weight_decay)) < 1:
-            raise ValueError("steps, batch_size and both grids need one or more")
-        if min(self.learning_rate) <= 0 or min(self.weight_decay) < 0:
-            raise ValueError("learning rates must be positive and weight decays not negative")
+        if min(self.steps, self.batch_size) < 1:
+            raise ValueError("steps and batch_size need one or more")
+        _refuse_grid(self.learning_rate, self.weight_decay)
 
     @property
     def view(self) -> View:
@@ -71,9 +105,12 @@ class Params:
 
     @property
     def grid(self) -> list[Setting]:
-        """Every pair of learning rate and weight decay."""
-        pairs = product(self.learning_rate, self.weight_decay)
-        return [Setting(rate, decay) for rate, decay in pairs]
+        """Every pair of learning rate and weight decay: SGD's, then AdamW's."""
+        sgd = [Setting(*pair) for pair in product(self.learning_rate, self.weight_decay)]
+        if self.adamw is None:
+            return sgd
+        pairs = product(self.adamw.learning_rate, self.adamw.weight_decay)
+        return sgd + [Setting(*pair, "adamw") for pair in pairs]
 
 
 def train_network(
@@ -90,17 +127,12 @@ def train_network(
     network = _network(subject, is_pretrained, len(data.classes))
     batch_size = min(params.batch_size, len(data))
     set_batch_norm(network, steps_per_epoch=len(data) // batch_size)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=setting.learning_rate,
-        momentum=params.momentum,
-        nesterov=params.momentum > 0,
-        weight_decay=setting.weight_decay / setting.learning_rate,
-    )
+    optimizer = _optimizer(network, setting, params)
     batches = augmented_batches(subject, data, params.view, batch_size, params.steps, "finetune")
     for step, (images, labels) in enumerate(batches):
         cosine = 0.5 * (1 + math.cos(math.pi * step / params.steps))
-        optimizer.param_groups[0]["lr"] = setting.learning_rate * cosine
+        for group in optimizer.param_groups:
+            group["lr"] = setting.learning_rate * cosine
         optimizer.zero_grad()
         made = loss(network(images), labels)
         if not torch.isfinite(made):
@@ -110,6 +142,23 @@ def train_network(
     with torch.no_grad():
         last = network.eval()(images)
     return network if is_finite(network) and torch.isfinite(last).all() else None
+
+
+def _optimizer(network: nn.Module, setting: Setting, params: Params) -> torch.optim.Optimizer:
+    rate, decay = setting.learning_rate, setting.weight_decay
+    if setting.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=rate,
+            momentum=params.momentum,
+            nesterov=params.momentum > 0,
+            weight_decay=decay / rate,
+        )
+    assert params.adamw is not None, "the setting is of another grid"
+    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=params.adamw.betas)
 
 
 def best_setting(values: Mapping[Setting, float], protocol: str) -> Setting:
