@@ -8,7 +8,9 @@ A comment says what is in a table, and another one ends it:
     rows       `methods`: a column for each protocol's main number
                `layers`:  each method's chosen layer and last layer, and the floor at both
                `figures`: every number of each protocol, a column for each method
-    file       docs/tables/FILE.csv, a report/numbers.csv, and FILE.layers.csv, its layers.csv
+               `costs`:   what a cell of each protocol took
+    file       docs/tables/FILE.csv, a report/numbers.csv, FILE.layers.csv, its layers.csv, and
+               FILE.costs.csv, by `sslbench leaderboard --costs`
     dataset    in that file
     protocols  which ones, in this order; `protocol/metric` for one figure of it
     methods    of `figures`: which ones, in this order; all without it
@@ -63,19 +65,20 @@ class Published:
     Attributes:
         numbers: all of them, in the file's order.
         layers: the rows of the table's layers; none where they were not kept.
-        twins: the gain over random weights, as shown, by the number's id.
+        costs: what a cell of each protocol took; none where it was not kept.
+        twins: what random weights reached and the gain over them, as shown, by the number's id.
         above: the ids of numbers above their untrained network.
     """
 
     def __init__(self, name: str, dataset: str) -> None:
         path = TABLES / f"{name}.csv"
-        beside = TABLES / f"{name}.layers.csv"
         self.numbers = [number for number in read_csv(path) if number.dataset == dataset]
         if not self.numbers:
             raise UserError(f"no numbers on {dataset}", where=str(path), mend="see its ids")
-        text = beside.read_text(encoding="utf-8") if beside.exists() else ""
-        self.layers = list(csv.DictReader(text.splitlines()))
-        self.twins = {row.number.id: row.shown()[2] for row in read_twins(path)}
+        self.layers = _rows_of(path.with_suffix(".layers.csv"))
+        costs = _rows_of(path.with_suffix(".costs.csv"))
+        self.costs = {row["protocol"]: row for row in costs if row["dataset"] == dataset}
+        self.twins = {row.number.id: row.shown()[1:] for row in read_twins(path)}
         floors = {
             (dataset, row["id"].split("/")[1]): row["floor"]
             for row in self.layers
@@ -95,6 +98,11 @@ class Published:
         if not found:
             raise UserError(f"no numbers of {name}", where=str(TABLES), mend="see its ids")
         return found
+
+
+def _rows_of(path: Path) -> list[dict[str, str]]:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return list(csv.DictReader(text.splitlines()))
 
 
 def _methods(published: Published, words: Mapping[str, str]) -> list[str]:
@@ -155,10 +163,25 @@ def _figure_rows(
     protocol, figure = headings(everything[0])
     cells = [cell(column[m], everything, published.above) if m in column else "" for m in methods]
     lines = [md_row([protocol, figure, *cells])]
-    gains = [published.twins.get(column[m].id, "") if m in column else "" for m in methods]
-    if any(gains):
-        lines.append(md_row(["", "its gain over random weights", *gains]))
+    none = ("", "")
+    pairs = [published.twins.get(column[m].id, none) if m in column else none for m in methods]
+    if any(gain for _, gain in pairs):
+        lines.append(md_row(["", "random weights", *(twin for twin, _ in pairs)]))
+        lines.append(md_row(["", "gain over random weights", *(gain for _, gain in pairs)]))
     return lines
 
 
-_KINDS = {"methods": _methods, "layers": _layers, "figures": _figures}
+def _costs(published: Published, words: Mapping[str, str]) -> list[str]:
+    heads = ["one cell of", "seconds, median", "the longest", "peak MiB", "cells"]
+    columns = ("protocol", "seconds", "longest", "peak_mib", "tracked")
+    lines = [md_row(heads), md_rule(len(heads))]
+    for protocol in words["protocols"].split(","):
+        if protocol not in published.costs:
+            where = str(TABLES / f"{words['file']}.costs.csv")
+            mend = "write it where the cells ran: sslbench leaderboard --costs FILE"
+            raise UserError(f"no cost of {protocol}", where=where, mend=mend)
+        lines.append(md_row([published.costs[protocol][column] for column in columns]))
+    return lines
+
+
+_KINDS = {"methods": _methods, "layers": _layers, "figures": _figures, "costs": _costs}

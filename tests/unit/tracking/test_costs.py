@@ -1,10 +1,15 @@
 """Costs: from a store that MLflow wrote, from journals not replayed yet, from neither."""
 
 import json
+from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
+from sslbench.commands import leaderboard
+from sslbench.commands._costs import cost_rows, to_csv
 from sslbench.commands.leaderboard import cost_text
+from sslbench.core.errors import UserError
 from sslbench.reporting.tables import Number
 from sslbench.tracking import journal, recorder, store
 from sslbench.tracking.costs import Cost, costs
@@ -83,11 +88,16 @@ def number(protocol, method, fingerprints):
 def test_a_table_of_costs_has_the_median_and_the_peak_of_each_protocol(folder, monkeypatch):
     monkeypatch.setattr("sslbench.core.pipeline.cells", lambda root: [])
     numbers = [number("knn", "simclr", ("a", "b")), number("knn", "byol", ("c", "d"))]
-    assert cost_text(numbers).startswith("cost of protocols: not known here")
+    assert cost_text(cost_rows(numbers)).startswith("cost of protocols: not known here")
     for fingerprint, seconds, peak in (("a", 1.0, 90.0), ("b", 2.0, 120.4), ("c", 9.0, 100.0)):
         write(fingerprint, seconds, peak)
-    row = next(line for line in cost_text(numbers).splitlines() if "knn" in line)
-    assert row.split() == ["scenes", "knn", "2.0", "120", "3", "of", "4"]
+    rows = cost_rows(numbers)
+    row = next(line for line in cost_text(rows).splitlines() if "knn" in line)
+    assert row.split() == ["scenes", "knn", "2.0", "9.0", "120", "3", "of", "4"]
+    assert to_csv(rows).splitlines() == [
+        "dataset,protocol,seconds,longest,peak_mib,tracked,cells",
+        "scenes,knn,2.0,9.0,120.4,3,4",
+    ]
 
 
 def test_extraction_is_a_row_of_its_own(folder, monkeypatch):
@@ -101,4 +111,21 @@ def test_extraction_is_a_row_of_its_own(folder, monkeypatch):
 
     monkeypatch.setattr("sslbench.core.pipeline.cells", lambda root: [Cell()])
     write("e", 2.5, 700.0)
-    assert "scenes extract" in cost_text([number("knn", "simclr", ("a", "b"))])
+    assert "scenes extract" in cost_text(cost_rows([number("knn", "simclr", ("a", "b"))]))
+
+
+def test_costs_are_written_where_they_are_known_and_refused_where_not(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sslbench.core.pipeline.cells", lambda root: [])
+    monkeypatch.setattr(
+        "sslbench.commands.leaderboard.read_csv", lambda path: [number("knn", "simclr", ("a", "b"))]
+    )
+    (folder / "report").mkdir()
+    (folder / "report/numbers.csv").touch()
+    arguments = Namespace(costs=Path("costs.csv"))
+    with pytest.raises(UserError, match="no run of these cells was tracked here"):
+        leaderboard.execute(arguments)
+    assert not arguments.costs.exists()
+    write("a", 1.0, 90.0)
+    assert leaderboard.execute(arguments) == 0
+    assert capsys.readouterr().out.endswith("costs: costs.csv\n")
+    assert arguments.costs.read_text().endswith("scenes,knn,1.0,1.0,90.0,1,2\n")
