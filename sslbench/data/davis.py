@@ -29,6 +29,7 @@ from sslbench.data.store import Column, decoding
 from sslbench.data.store.clips import map_to_bytes
 
 _WHERE = "data (kind davis)"
+_MOST_OBJECTS = 32  # DAVIS-2017 has up to ten in a sequence; smoothed edges have hundreds of greys
 _MIN_FRAMES = 3  # the first is given, and the last is not scored
 
 
@@ -184,7 +185,11 @@ def _has_one_object(path: Path) -> bool:
     if not values.any():
         mend = "give the first mask an object, or remove the sequence"
         raise UserError("the first mask is empty", where=str(path), mend=mend)
-    return not np.setdiff1d(values, [0, 255]).size
+    objects = np.setdiff1d(values, [0, 255])
+    if objects.size > _MOST_OBJECTS:
+        mend = f"store up to {_MOST_OBJECTS} object numbers, or 0 and 255, without smoothed edges"
+        raise UserError(f"{objects.size} objects in the first mask", where=str(path), mend=mend)
+    return not objects.size
 
 
 def _object_map(path: Path, has_one_object: bool) -> np.ndarray:

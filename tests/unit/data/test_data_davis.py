@@ -175,3 +175,16 @@ def test_a_frame_of_another_size_is_refused(root, tmp_path):
     write_mask(root / "Annotations/480p/s1/00002.png", small)
     with pytest.raises(UserError, match=r"00002.png: 10 x 6 px in a sequence of 20 x 12 px"):
         prepared(root, tmp_path / "out", year=None)
+
+
+@pytest.mark.parametrize("count", [32, 33])
+def test_greys_of_smoothed_edges_are_not_taken_for_objects(root, tmp_path, count):
+    greys = np.zeros(SIZE, np.uint8)
+    greys.flat[:count] = np.arange(1, count + 1)
+    greys[6:] = 255
+    write_mask(root / "Annotations/480p/s0/00000.png", greys, "L")
+    if count == 32:
+        assert prepared(root, tmp_path / "out").split("train")
+        return
+    with pytest.raises(UserError, match=r"00000.png: 33 objects in the first mask; store up to 32"):
+        prepared(root, tmp_path / "out")
