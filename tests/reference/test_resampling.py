@@ -8,7 +8,7 @@ from scipy import stats
 
 from sslbench.evaluation.protocols.parts.average_precision import area, eleven_point
 from sslbench.evaluation.protocols.parts.metrics import mean_per_class
-from sslbench.evaluation.protocols.parts.resampling import standard_error
+from sslbench.evaluation.protocols.parts.resampling import standard_error, standard_errors
 from sslbench.evaluation.protocols.parts.segmentation_scores import mean_iou
 from sslbench.evaluation.protocols.segmentation import mean_iou_of
 from sslbench.evaluation.statistics.intervals import normal_interval
@@ -65,6 +65,18 @@ def test_few_samples_and_a_draw_without_value_give_none():
 def test_where_all_are_right_nothing_is_known_of_the_error():
     labels = np.arange(100) % 3
     assert per_class_error(labels, labels) is None
+
+
+def test_several_statistics_share_the_draws_and_one_without_error_is_left_out():
+    values = np.random.default_rng(5).normal(size=(50, 2))
+
+    def both(rows):
+        first, second = values[rows].mean(axis=0)
+        return {"first": first, "second": second, "fixed": 0.5}
+
+    alone = [standard_error(lambda rows, k=k: float(values[rows, k].mean()), 50) for k in (0, 1)]
+    assert standard_errors(both, 50) == pytest.approx({"first": alone[0], "second": alone[1]})
+    assert standard_errors(both, 29) == {}
 
 
 @pytest.mark.parametrize("num_classes", [3, 7, 10, 11])

@@ -15,7 +15,13 @@ from sslbench.evaluation.features.model import load_backbone
 from sslbench.evaluation.protocols import detection, instance_masks, segmentation
 from sslbench.evaluation.protocols.parts import detection_runs as runs
 from sslbench.evaluation.protocols.parts import detector, pyramid, segmenter
-from sslbench.evaluation.protocols.parts.dense_training import Training, choose_rate, learn
+from sslbench.evaluation.protocols.parts.coco_ap import found_of
+from sslbench.evaluation.protocols.parts.dense_training import (
+    Trained,
+    Training,
+    choose_rate,
+    learn,
+)
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 
 TRAINING = Training(
@@ -139,6 +145,23 @@ def test_detection_measures_headline_and_twin_and_repeats_itself(checkpoint_dir,
     assert all(row.n == SIZES["test"] for row in result.measurements)
 
 
+def test_the_error_over_test_images_is_that_of_the_headline(subject, tmp_path, monkeypatch):
+    images, labels, boxes, masks = rectangles(9, 30)
+    found = [found_of(boxes[[i]], labels[[i]] * (i < 20), np.ones(1), None) for i in range(30)]
+    monkeypatch.setattr(runs, "predictions", lambda *_: iter(found))
+    ids = [str(row) for row in range(30)]
+    write_split(tmp_path / "test.arrow", images, labels, ids, boxes=boxes, mask=masks)
+    task = runs.Task("detection", DETECTOR, TRAINING, None)
+    one = Trained(torch.nn.Identity(), 0.05, 0.5)
+    choice = runs.DetectionChoice(one, one, np.arange(2), task)
+    rows = runs.measure(choice, subject, Split(tmp_path / "test.arrow"))
+    assert [(row.role, row.standard_error is None) for row in rows] == [
+        *[("headline", False)] * 3, *[("twin", True)] * 3,
+    ]  # fmt: skip
+    assert rows[3].value == rows[0].value
+    assert 0.02 < rows[0].standard_error < 0.2
+
+
 def test_the_same_seed_trains_the_same_bytes_whatever_the_global_seed(subject, train):
     task = runs.Task("detection", DETECTOR, replace(TRAINING, steps=2), None)
     objects = runs.Objects(train, has_masks=False)
@@ -194,14 +217,17 @@ def test_both_detectors_are_chosen_on_val_and_measured_by_their_own_weights(
 ):
     """Trained weights are right at a rate of 0.1 and random ones at 0.2; on train, the reverse."""
 
-    def precisions(network, _, split, *__):
+    def matched(network, _, split, *__):
         is_pretrained, rate = network
-        is_right = ((rate == 0.1) == is_pretrained) != (split is train)
+        return ((rate == 0.1) == is_pretrained) != (split is train)
+
+    def precisions(is_right):
         return {"ap": float(is_right), "ap50": 0.5, "ap75": float(not is_right)}
 
     monkeypatch.setattr(
         runs, "trained", lambda _, is_pretrained, __, rate, ___: (is_pretrained, rate)
     )
+    monkeypatch.setattr(runs, "matched", matched)
     monkeypatch.setattr(runs, "precisions", precisions)
     val, test = (Dataset.open(boxes_dir).split(name) for name in ("val", "test"))
     choice = runs.choose(subject, train, val, runs.Task("detection", DETECTOR, TWO_RATES, None))
@@ -375,7 +401,7 @@ def test_masks_that_only_test_lacks_are_one_line(subject, tmp_path):
         writer.append([png(image)], np.array([-1]), ["a"], instances=[text])
     task = runs.Task("instance_masks", DETECTOR, TRAINING, 8)
     with pytest.raises(UserError, match=r"test.arrow: the objects have no masks"):
-        runs.precisions(torch.nn.Identity(), subject, Split(path), np.arange(2), task)
+        runs.matched(torch.nn.Identity(), subject, Split(path), np.arange(2), task)
 
 
 def test_anchors_run_from_the_first_fraction_to_the_last():

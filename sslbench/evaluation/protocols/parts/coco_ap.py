@@ -44,15 +44,8 @@ def found_of(
     return [row | {"score": float(score)} for row, score in zip(rows, scores, strict=True)]
 
 
-def average_precision(
-    truth: Sequence[list[Annotation]],
-    found: Sequence[list[Annotation]],
-    kind: Literal["bbox", "segm"],
-) -> dict[str, float]:
-    """Return `ap`, `ap50` and `ap75`, in [0, 1].
-
-    The mean is over classes that the truth names, a class without a detection counting 0; objects
-    found of other classes change nothing, as COCO has it.
+class Matches:
+    """Which of the objects found in each image are right, at every overlap.
 
     Args:
         truth: of each image, from `truth_of`.
@@ -62,23 +55,54 @@ def average_precision(
     Raises:
         ValueError: other images in truth than in found, or no object that counts.
     """
-    from pycocotools.cocoeval import COCOeval
 
-    if len(truth) != len(found):
-        raise ValueError(f"truth of {len(truth)} images, objects found in {len(found)}")
-    if not any(not row["iscrowd"] for rows in truth for row in rows):
-        raise ValueError("the truth names no object that counts")
-    categories = sorted({row["category_id"] for rows in truth for row in rows})
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(_dataset(truth, categories), _dataset(found, categories), kind)
-        # Of the twelve figures that the API can give, the three that are asked for.
-        evaluator.params.maxDets = [_MAX_FOUND]
-        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluator.evaluate()
-        evaluator.accumulate()
-    precision = evaluator.eval["precision"]  # (overlaps, recalls, classes, 1, 1); -1 where unnamed
-    at = {"ap": precision, "ap50": precision[:1], "ap75": precision[5:6]}
-    return {name: float(values[values > -1].mean()) for name, values in at.items()}
+    def __init__(
+        self,
+        truth: Sequence[list[Annotation]],
+        found: Sequence[list[Annotation]],
+        kind: Literal["bbox", "segm"],
+    ) -> None:
+        from pycocotools.cocoeval import COCOeval
+
+        if len(truth) != len(found):
+            raise ValueError(f"truth of {len(truth)} images, objects found in {len(found)}")
+        if not any(not row["iscrowd"] for rows in truth for row in rows):
+            raise ValueError("the truth names no object that counts")
+        categories = sorted({row["category_id"] for rows in truth for row in rows})
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._evaluator = COCOeval(
+                _dataset(truth, categories), _dataset(found, categories), kind
+            )
+            # Of the twelve figures that the API can give, the three that are asked for.
+            self._evaluator.params.maxDets = [_MAX_FOUND]
+            self._evaluator.params.areaRng = [[0, 1e10]]
+            self._evaluator.params.areaRngLbl = ["all"]
+            self._evaluator.evaluate()
+        shape = len(categories), len(truth)
+        self._by_class = np.array(self._evaluator.evalImgs, dtype=object).reshape(shape)
+
+    def precision(self, rows: np.ndarray | None = None) -> dict[str, float]:
+        """Return `ap`, `ap50` and `ap75`, in [0, 1].
+
+        The mean is over classes that the truth names, a class without a detection counting 0;
+        objects found of other classes change nothing, as COCO has it.
+
+        Args:
+            rows: (num_images,) numbers of images, some of them several times; None for each once.
+
+        Raises:
+            ValueError: no object that counts in these images.
+        """
+        matched = self._by_class if rows is None else self._by_class[:, rows]
+        self._evaluator.evalImgs = matched.ravel().tolist()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._evaluator.accumulate()
+        # (overlaps, recalls, classes, 1, 1); -1 where the truth does not name the class
+        precision = self._evaluator.eval["precision"]
+        if not (precision > -1).any():
+            raise ValueError("the truth names no object that counts")
+        at = {"ap": precision, "ap50": precision[:1], "ap75": precision[5:6]}
+        return {name: float(values[values > -1].mean()) for name, values in at.items()}
 
 
 def _annotations(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from sslbench.evaluation.features.model import to_device
 from sslbench.evaluation.protocols.base import Measurement, Role
 from sslbench.evaluation.protocols.parts.coco_ap import (
     Annotation,
-    average_precision,
+    Matches,
     found_of,
     truth_of,
 )
@@ -30,6 +31,7 @@ from sslbench.evaluation.protocols.parts.dense_training import (
     learn,
 )
 from sslbench.evaluation.protocols.parts.detector import Detector, build
+from sslbench.evaluation.protocols.parts.resampling import standard_errors
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 # The COCO API's word for what overlaps -> what is added to a metric's name.
@@ -126,8 +128,8 @@ def choose(subject: Subject, train: Split, val: Split, task: Task) -> DetectionC
 
     def one(is_pretrained: bool) -> Trained:
         def score(network: nn.Module) -> float:
-            values = precisions(network, subject, val, objects.classes, task)
-            return values[f"ap{KINDS[task.kinds[0]]}"]
+            found = matched(network, subject, val, objects.classes, task)
+            return precisions(found)[f"ap{KINDS[task.kinds[0]]}"]
 
         def fit(rate: float) -> nn.Module | None:
             return trained(subject, is_pretrained, objects, rate, task)
@@ -142,14 +144,16 @@ def measure(choice: DetectionChoice, subject: Subject, test: Split) -> list[Meas
     rows = []
     roles: dict[Role, Trained] = {"headline": choice.pretrained, "twin": choice.twin}
     for role, run in roles.items():
-        values = precisions(run.network, subject, test, choice.classes, choice.task)
+        found = matched(run.network, subject, test, choice.classes, choice.task)
+        of_images = partial(precisions, found)
+        errors = standard_errors(of_images, len(test)) if role == "headline" else {}
         detail = {"learning_rate": run.learning_rate, "val": run.val}
         rows += [
             Measurement(
                 metric=metric, value=value, unit="fraction", n=len(test), split="test",
-                layer=None, role=role, detail=detail,
+                layer=None, role=role, detail=detail, standard_error=errors.get(metric),
             )
-            for metric, value in values.items()
+            for metric, value in precisions(found).items()
         ]  # fmt: skip
     return rows
 
@@ -228,10 +232,10 @@ def mirrored(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str
     return image.flip(2), {**target, "boxes": boxes, **masks}
 
 
-def precisions(
+def matched(
     network: nn.Module, subject: Subject, split: Split, classes: np.ndarray, task: Task
-) -> dict[str, float]:
-    """Return `ap`, `ap50`, `ap75`, each with `_mask` appended where masks are compared.
+) -> dict[str, Matches]:
+    """Return what the network finds in a split beside its truth, by what names of metrics end in.
 
     Raises:
         UserError: the split names no object that counts, or lacks masks that are compared.
@@ -243,10 +247,23 @@ def precisions(
         mend = "take a data set with objects"
         raise UserError("names no object that counts", where=str(split.path), mend=mend)
     found = list(predictions(network, subject, split, classes, task.training.batch_size))
+    return {KINDS[kind]: Matches(truth, found, kind) for kind in task.kinds}
+
+
+def precisions(found: Mapping[str, Matches], rows: np.ndarray | None = None) -> dict[str, float]:
+    """Return `ap`, `ap50`, `ap75`, each with `_mask` appended where masks are compared.
+
+    Args:
+        found: from `matched`.
+        rows: which images; None for all.
+
+    Raises:
+        ValueError: no object that counts in these images.
+    """
     return {
-        f"{name}{KINDS[kind]}": value
-        for kind in task.kinds
-        for name, value in average_precision(truth, found, kind).items()
+        f"{name}{ending}": value
+        for ending, matches in found.items()
+        for name, value in matches.precision(rows).items()
     }
 
 
