@@ -5,7 +5,8 @@ Source   Kornblith et al. 2019, https://arxiv.org/abs/1805.08974, appendix A, as
          schedule without warm-up, crops and flips alone, a grid of learning rate x weight decay
          chosen on val, weight decay divided by the learning rate, batch-norm momentum
          max(1 - 10/s, 0.9) for s steps an epoch, refit on train + val, test read once
-         AdamW in the same grid, for transformers: MAE, https://arxiv.org/abs/2111.06377, table 9
+         AdamW in the same grid (docs/decisions/0021), its decay and betas as in MAE's fine-tuning,
+         https://arxiv.org/abs/2111.06377, table 9
 Chosen   optimiser, learning rate and weight decay on val (top1 after the last step; several labels:
          11-point mAP), for the twin by itself
 Twin     the same spec with the seed's random weights, the same steps and the same grid (the
