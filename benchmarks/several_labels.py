@@ -34,6 +34,7 @@ TILE = 16
 PARAMS = finetune.Params(
     steps=300, batch_size=64, learning_rate=(0.01, 0.03, 0.1, 0.3, 1.0), weight_decay=(0.0,),
     momentum=0.9, adamw=None, crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
+    warmup_fraction=0.0, standardised=False,
 )  # fmt: skip
 
 

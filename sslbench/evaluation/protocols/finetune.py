@@ -6,7 +6,9 @@ Source   Kornblith et al. 2019, https://arxiv.org/abs/1805.08974, appendix A, as
          chosen on val, weight decay divided by the learning rate, batch-norm momentum
          max(1 - 10/s, 0.9) for s steps an epoch, refit on train + val, test read once
          AdamW in the same grid (docs/decisions/0021), its decay and betas as in MAE's fine-tuning,
-         https://arxiv.org/abs/2111.06377, table 9
+         https://arxiv.org/abs/2111.06377, table 9; a linear warm-up, as there; batch norm without
+         scale and shift before the new layer, as for linear probes there (appendix A), after
+         Doersch et al. 2015, https://arxiv.org/abs/1505.05192 (docs/decisions/0022)
 Chosen   optimiser, learning rate and weight decay on val (top1 after the last step; several labels:
          11-point mAP), for the twin by itself
 Twin     the same spec with the seed's random weights, the same steps and the same grid (the
@@ -46,7 +48,7 @@ from sslbench.evaluation.protocols.parts.several_labels import RULES, map_11poin
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune"
-VERSION = 3
+VERSION = 4
 KIND = "transfer"
 LABELS = "either"
 

@@ -36,7 +36,7 @@ from sslbench.evaluation.protocols.parts.metrics import top1
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "finetune_lowlabel"
-VERSION = 3
+VERSION = 4
 KIND = "transfer"
 LABELS = "one"
 

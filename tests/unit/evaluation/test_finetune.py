@@ -19,6 +19,7 @@ from sslbench.views.policy import Crop
 PARAMS = finetune.Params(
     steps=30, batch_size=12, learning_rate=(1e-6, 0.05), weight_decay=(0.0,), momentum=0.9,
     adamw=None, crop=Crop(scale=(0.5, 1.0), ratio=(0.75, 1.3333)), flip=0.5,
+    warmup_fraction=0.1, standardised=True,
 )  # fmt: skip
 
 

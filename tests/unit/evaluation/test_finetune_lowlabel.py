@@ -15,7 +15,7 @@ from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 
 TRAINING = finetuning.Params(
     steps=15, batch_size=12, learning_rate=(1e-6, 0.05), weight_decay=(0.0,), momentum=0.9,
-    adamw=None, crop=None, flip=0.5,
+    adamw=None, crop=None, flip=0.5, warmup_fraction=0.1, standardised=True,
 )  # fmt: skip
 PARAMS = finetune_lowlabel.Params(percent=(10, 50), draws=2, training=TRAINING)
 

@@ -47,7 +47,7 @@ CASES = [
 ]  # fmt: skip
 FINETUNE = finetune.Params(
     steps=2, batch_size=12, learning_rate=(0.05,), weight_decay=(0.0,), momentum=0.9,
-    adamw=None, crop=None, flip=0.5,
+    adamw=None, crop=None, flip=0.5, warmup_fraction=0.1, standardised=True,
 )  # fmt: skip
 LOWLABEL = finetune_lowlabel.Params(percent=(50,), draws=1, training=FINETUNE)
 UNFROZEN = [(finetune, FINETUNE), (finetune_lowlabel, LOWLABEL)]

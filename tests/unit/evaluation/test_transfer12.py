@@ -62,5 +62,6 @@ def tune(checkpoint_dir, tmp_path):
     params = Params(
         steps=2, batch_size=8, learning_rate=(0.01,), weight_decay=(0.0,),
         momentum=values["momentum"], adamw=None, crop=Crop(**values["crop"]), flip=values["flip"],
+        warmup_fraction=values["warmup_fraction"], standardised=values["standardised"],
     )  # fmt: skip
     return run_transfer(finetune, checkpoint_dir, tmp_path / "data", params, 0, "cpu")

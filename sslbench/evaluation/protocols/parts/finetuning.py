@@ -39,13 +39,13 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWGrid:
-    """The part of the grid that AdamW trains: in few steps, SGD teaches a transformer little.
+    """The part of the grid that AdamW trains.
 
-    Source: MAE, https://arxiv.org/abs/2111.06377, table 9 (there with warm-up and rates that fall
-    from layer to layer, which we leave out).
+    Source: MAE, https://arxiv.org/abs/2111.06377, table 9 (there with rates that fall from layer to
+    layer, which we leave out).
 
     Attributes:
-        learning_rate: at the first step; falls to 0 along a half cosine.
+        learning_rate: as SGD's, along the same schedule.
         weight_decay: of weights with two or more axes (no bias, no norm), times the rate.
         betas: decay of the first and second moment, each in [0, 1).
     """
@@ -75,10 +75,12 @@ class Params:
     Attributes:
         steps: optimiser steps of every run, the refit and the twin's included.
         batch_size: images per step, at most as many as there are.
-        learning_rate: of SGD at the first step; falls to 0 along a half cosine.
+        learning_rate: of SGD; reached after warm-up, then falling to 0 along a half cosine.
+        warmup_fraction: share of all steps with a linearly rising rate, in [0, 1).
         weight_decay: SGD's shrinkage per step, whatever the learning rate (which divides it first).
         momentum: of SGD with Nesterov's correction.
         adamw: what AdamW adds to the grid, or None.
+        standardised: whether batch norm without scale and shift comes before the new layer.
         crop: random resized crop, or None.
         flip: probability of a horizontal flip.
     """
@@ -86,17 +88,30 @@ class Params:
     steps: int
     batch_size: int
     learning_rate: tuple[float, ...]
+    warmup_fraction: float
     weight_decay: tuple[float, ...]
     momentum: float
     adamw: AdamWGrid | None
+    standardised: bool
     crop: Crop | None
     flip: float
 
     def __post_init__(self) -> None:
-        """Refuse an empty grid or budget."""
+        """Refuse an empty grid or budget, and batch norm over a single image."""
         if min(self.steps, self.batch_size) < 1:
             raise ValueError("steps and batch_size need one or more")
+        if self.standardised and self.batch_size < 2:
+            raise ValueError("standardised features need a batch_size of two or more")
+        if not 0 <= self.warmup_fraction < 1:
+            raise ValueError(f"warmup_fraction must lie in [0, 1), found {self.warmup_fraction}")
         _refuse_grid(self.learning_rate, self.weight_decay)
+
+    def share(self, step: int) -> float:
+        """Return the share of the learning rate at a step counted from 0."""
+        warmup_steps = int(self.warmup_fraction * self.steps)
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (self.steps - warmup_steps)))
 
     @property
     def view(self) -> View:
@@ -124,15 +139,14 @@ def train_network(
     Raises:
         UserError: the checkpoint's weights are not finite.
     """
-    network = _network(subject, is_pretrained, len(data.classes))
+    network = _network(subject, is_pretrained, len(data.classes), params.standardised)
     batch_size = min(params.batch_size, len(data))
     set_batch_norm(network, steps_per_epoch=len(data) // batch_size)
     optimizer = _optimizer(network, setting, params)
     batches = augmented_batches(subject, data, params.view, batch_size, params.steps, "finetune")
     for step, (images, labels) in enumerate(batches):
-        cosine = 0.5 * (1 + math.cos(math.pi * step / params.steps))
         for group in optimizer.param_groups:
-            group["lr"] = setting.learning_rate * cosine
+            group["lr"] = setting.learning_rate * params.share(step)
         optimizer.zero_grad()
         made = loss(network(images), labels)
         if not torch.isfinite(made):
@@ -205,7 +219,9 @@ def loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return questions / len(labels)
 
 
-def _network(subject: Subject, is_pretrained: bool, num_classes: int) -> nn.Sequential:
+def _network(
+    subject: Subject, is_pretrained: bool, num_classes: int, standardised: bool
+) -> nn.Sequential:
     backbone = subject.backbone(is_pretrained=is_pretrained)
     if not is_finite(backbone):
         mend = "the pretraining diverged: lower its learning rate, or look at history.json"
@@ -214,7 +230,10 @@ def _network(subject: Subject, is_pretrained: bool, num_classes: int) -> nn.Sequ
     head = nn.Linear(backbone.feature_dim, num_classes, device=subject.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    return nn.Sequential(backbone, head).train()
+    if not standardised:
+        return nn.Sequential(backbone, head).train()
+    norm = nn.BatchNorm1d(backbone.feature_dim, affine=False, device=subject.device)
+    return nn.Sequential(backbone, norm, head).train()
 
 
 def set_batch_norm(network: nn.Module, steps_per_epoch: int) -> None:
