@@ -104,6 +104,60 @@ def test_a_grid_that_cannot_be_is_refused(wrong, message):
             replace(PARAMS, **wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 1}, "standardised features need a batch_size of two"),
+        ({"warmup_fraction": 1.0}, r"warmup_fraction must lie in \[0, 1\)"),
+        ({"warmup_fraction": -0.1}, r"warmup_fraction must lie in \[0, 1\)"),
+        ({"steps": 0}, "need one or more"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        replace(PARAMS, **wrong)
+
+
+def test_a_batch_of_one_is_for_features_as_they_are():
+    assert replace(PARAMS, batch_size=1, standardised=False).batch_size == 1
+
+
+def test_the_rate_rises_linearly_and_falls_along_half_a_cosine():
+    params = replace(PARAMS, steps=10, warmup_fraction=0.4)
+    shares = [params.share(step) for step in range(10)]
+    assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert shares[7] == pytest.approx(0.5)
+    assert shares[9] == pytest.approx(0.5 * (1 - np.cos(np.pi / 6)))
+    assert replace(params, warmup_fraction=0.0).share(5) == pytest.approx(0.5)
+
+
+class Shifted(torch.nn.Module):
+    """Features that hardly differ: what an image adds is small beside what all have in common."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone, self.feature_dim = backbone, backbone.feature_dim
+
+    def forward(self, images):
+        return 20 + 0.05 * self.backbone(images)
+
+
+def test_standardised_features_are_learned_from_where_they_hardly_differ(
+    subject, dataset_dir, monkeypatch
+):
+    own = Subject.backbone
+    monkeypatch.setattr(Subject, "backbone", lambda *a, **k: Shifted(own(*a, **k)))
+    dataset = Dataset.open(dataset_dir)
+    data, setting = JoinedImages([dataset.split("train")]), finetuning.Setting(0.05, 0.0)
+    values = {}
+    for standardised in (True, False):
+        params = replace(PARAMS, steps=100, standardised=standardised)
+        network = finetuning.train_network(subject, True, data, setting, params)
+        values[standardised] = finetune.value(network, data, dataset.split("val"), subject)
+    assert values[True] >= 0.9
+    assert values[False] <= 0.6
+
+
 def test_adamw_decays_kernels_alone_and_every_rate_follows_the_cosine(
     subject, dataset_dir, monkeypatch
 ):
@@ -118,7 +172,7 @@ def test_adamw_decays_kernels_alone_and_every_rate_follows_the_cosine(
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
     data = JoinedImages([Dataset.open(dataset_dir).split("train")])
-    params = replace(PARAMS, steps=2, adamw=ADAMW)
+    params = replace(PARAMS, steps=2, adamw=ADAMW, warmup_fraction=0.0)
     made = finetuning.train_network(subject, True, data, params.grid[-1], params)
     assert made is not None
     betas = (0.9, 0.999)
