@@ -7,6 +7,7 @@ its whole ancestry, every fingerprint is today's and every out on disk is the re
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,10 +185,17 @@ def cells_of(identifier: str, root: Path = Path()) -> list[Cell]:
 
 
 def trace(identifier: str, root: Path = Path()) -> dict[str, Any]:
-    """Return the whole ancestry of a number as plain data."""
+    """Return the whole ancestry of a number as plain data.
+
+    A cell is `changed` where today's code, parameters and inputs are not those that it ran with.
+    """
     ancestry = ancestry_of(identifier, root)
     values = params.load(root / pipeline.PARAMS)
-    return {"id": identifier, "cells": [describe(c, values, root) for c in ancestry]}
+    steps = [describe(cell, values, root) for cell in ancestry]
+    for cell, step in zip(ancestry, steps, strict=True):
+        today = provenance.fingerprint(cell, root, step["deps"])
+        step["changed"] = cell.record is not None and step["fingerprint"] != today
+    return {"id": identifier, "cells": steps}
 
 
 def ancestry_of(identifier: str, root: Path = Path()) -> list[Cell]:
@@ -238,10 +246,10 @@ def describe(cell: Cell, values: Mapping[str, Any], root: Path = Path()) -> dict
     }
 
 
-def check_report(root: Path = Path()) -> list[Fault]:
-    """Return where report/numbers.csv differs from the means of the records."""
+def check_report(root: Path = Path(), only: str | None = None) -> list[Fault]:
+    """Return where report/numbers.csv, or one number of it, differs from the means of records."""
     faults = []
-    for number in numbers(root):
+    for number in numbers(root) if only is None else [find_number(only, root)]:
         metric = number.parts[3]
         values = []
         for cell in cells_of(number.id, root):
@@ -251,7 +259,7 @@ def check_report(root: Path = Path()) -> list[Fault]:
             found = (r for r in rows if r["metric"] == metric and r.get("role") == "headline")
             values += [float(row["value"]) for row in found]
         mean = sum(values) / len(values) if values else float("nan")
-        if not abs(mean - float(number.row["value"])) < 1e-6:
-            what = f"{NUMBERS} says {number.row['value']}, its records say {mean:.6f}"
+        if not math.isclose(mean, float(number.row["value"]), rel_tol=1e-7):  # it has eight digits
+            what = f"{NUMBERS} says {number.row['value']}, its records say {mean:.8g}"
             faults.append(Fault(number.id, what, "run the report stage again"))
     return faults

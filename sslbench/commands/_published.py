@@ -25,8 +25,15 @@ from pathlib import Path
 
 from sslbench.core.errors import UserError
 from sslbench.reporting.csv_file import read_csv, read_twins
-from sslbench.reporting.leaderboard import above_floor, headings, main_numbers, show
-from sslbench.reporting.markdown import cell, md_row, md_rule, method_name, method_table
+from sslbench.reporting.leaderboard import above_floor, headings, main_numbers, metric_text, show
+from sslbench.reporting.markdown import (
+    LAYER_HEADS,
+    cell,
+    md_row,
+    md_rule,
+    method_name,
+    method_table,
+)
 from sslbench.reporting.tables import Number
 
 PAGE = Path("docs/results.md")
@@ -79,11 +86,7 @@ class Published:
         costs = _rows_of(path.with_suffix(".costs.csv"))
         self.costs = {row["protocol"]: row for row in costs if row["dataset"] == dataset}
         self.twins = {row.number.id: row.shown()[1:] for row in read_twins(path)}
-        floors = {
-            (dataset, row["id"].split("/")[1]): row["floor"]
-            for row in self.layers
-            if row["id"].startswith(f"{dataset}/") and row["floor"]
-        }
+        floors = {row["id"].split("/")[1]: row["floor"] for row in self.layers if row["floor"]}
         self.above = above_floor(self.numbers, floors)
 
     def of(self, name: str) -> list[Number]:
@@ -111,12 +114,13 @@ def _methods(published: Published, words: Mapping[str, str]) -> list[str]:
 
 
 def _layers(published: Published, words: Mapping[str, str]) -> list[str]:
-    heads = ["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]
-    lines = [md_row(heads), md_rule(len(heads))]
+    lines = [md_row(LAYER_HEADS[:-1]), md_rule(len(LAYER_HEADS) - 1)]
     for protocol in words["protocols"].split(","):
         for number in published.of(protocol):
             if rows := [row for row in published.layers if row["id"] == number.id]:
-                cells = (method_name(number.method), protocol, *_chosen(number, rows))
+                name = method_name(number.method)
+                metric = metric_text(number.metric, number.unit)
+                cells = (name, protocol, metric, *_chosen(number, rows))
                 lines.append(md_row([*cells, *_at(rows[-1:], number.unit)]))
     return lines
 

@@ -25,7 +25,7 @@ from sslbench.core.pipeline import Cell
 
 CODE = ("sslbench", "stages", "dvc.yaml", "params.yaml", "requirements.lock")
 TABLES = "docs/tables"
-ROUNDING = 5e-9  # report/numbers.csv has eight digits
+DIGITS = 1e-7  # a value's relative error, at most, in report/numbers.csv, which has eight digits
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Recorded:
         hashes: the md5 of every out.
         fingerprints: of the cells whose records give the values, one per seed.
         values: the number's value for each seed, or [its mean] where only that is at hand.
+        rounding: how far `values` may lie from what was computed: 0 but for a published mean.
     """
 
     cells: Sequence[Cell]
     hashes: Mapping[str, str]
     fingerprints: Sequence[str]
     values: Sequence[float]
+    rounding: float = 0.0
 
 
 def recompute(identifier: str, tolerance: float) -> int:
@@ -98,9 +100,9 @@ def _recorded_at(identifier: str, copy: Path) -> Recorded:
     told = [past.record(cell, hashes, Path()) for cell in tops]
     if all(told):
         values = [_value(record, identifier) for record in told]
-    else:
-        values = [_published(identifier, fingerprints)]
-    return Recorded(cells, hashes, fingerprints, values)
+        return Recorded(cells, hashes, fingerprints, values)
+    published = _published(identifier, fingerprints)
+    return Recorded(cells, hashes, fingerprints, [published], DIGITS * abs(published))
 
 
 def _published(identifier: str, fingerprints: Sequence[str]) -> float:
@@ -158,7 +160,7 @@ def _compare(identifier: str, recorded: Recorded, copy: Path, tolerance: float) 
         values = [fmean(values)]
     worst = max(abs(old - new) for old, new in zip(recorded.values, values, strict=True))
     first = next((cell for cell in recorded.cells if _differing(cell, recorded, copy)), None)
-    if first is None and worst <= ROUNDING:
+    if first is None and worst <= recorded.rounding:
         print(f"{identifier}: identical, bit for bit")
         return 0
     if first is not None:

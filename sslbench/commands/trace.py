@@ -87,11 +87,18 @@ def _head(traced: dict[str, Any]) -> list[str]:
         return [traced["id"], f"as recorded by commit {traced['commit']}"]
     number, git = traced["number"], traced["git"]
     dirty = " + uncommitted changes" if git["dirty_diff_sha256"] else ""
-    return [
-        f"{traced['id']} = {number['value']} [{number['ci_low']}, {number['ci_high']}]"
-        f" ({number['interval']}) of seeds {number['seeds']}",
+    ends = f" [{number['ci_low']}, {number['ci_high']}] ({number['interval']})"
+    lines = [
+        f"{traced['id']} = {number['value']} {number['unit']}"
+        f"{ends if number['ci_low'] else ''} of seeds {number['seeds']}",
         f"commit {git['commit'] or 'none'}{dirty}",
     ]
+    if changed := sum(cell["changed"] for cell in traced["cells"]):
+        lines.append(
+            f"stale: {changed} of {len(traced['cells'])} cells ran with other code, parameters or"
+            " inputs than below; `sslbench trace ID --at COMMIT` shows a recorded run"
+        )
+    return lines
 
 
 def _cell_lines(cell: dict[str, Any], run: str | None) -> list[str]:
@@ -99,7 +106,8 @@ def _cell_lines(cell: dict[str, Any], run: str | None) -> list[str]:
     lines = [
         cell["cell"],
         f"  command      {cell['command']}",
-        f"  fingerprint  {cell['fingerprint']}",
+        f"  fingerprint  {cell['fingerprint']}"
+        + (", not that of what it reads and its params below" if cell.get("changed") else ""),
     ]
     if "introduced_by_commit" in cell:
         lines.append(f"  commit       {cell['introduced_by_commit'] or 'not committed yet'}")

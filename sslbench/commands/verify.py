@@ -53,8 +53,9 @@ def execute(arguments: argparse.Namespace) -> int:
         lineage.find_number(arguments.id)
     cells = pipeline.cells() if arguments.id is None else lineage.ancestry_of(arguments.id)
     faults = lineage.check(cells, lock=not arguments.no_lock) + declared.check(cells)
-    if arguments.id is None:
-        faults += lineage.check_report() + ([] if arguments.no_lock else _spoilt_objects())
+    faults += lineage.check_report(only=arguments.id)
+    if arguments.id is None and not arguments.no_lock:
+        faults += _spoilt_objects()
     for fault in faults[:FAULTS_SHOWN]:
         print(fault)
     if len(faults) > FAULTS_SHOWN:

@@ -111,20 +111,20 @@ def _spread_row(cells: Sequence[CellRecord], inference: Inference) -> SpreadRow 
 
 def ranks_text(ranks: AverageRanks) -> str:
     """Return how a picture of average ranks is to be read, and what it cannot say."""
-    shown = (
-        f"Rank of each method, averaged over {ranks.num_blocks} blocks (each a data set, a "
-        "protocol, a seed; main metrics), 1 the best. "
-    )
+    blocks = f"{ranks.num_blocks} blocks (each a data set, a protocol, a seed; main metrics)"
     if ranks.p_value is None:
-        return shown + (
+        return (
+            f"Rank of each method, averaged over {blocks}, 1 the best. "
             f"No test, so no bars: the blocks are of {ranks.num_datasets} data set"
             f"{'' if ranks.num_datasets == 1 else 's'}, a test takes three. The rank groups of "
             "columns are the tests."
         )
-    return shown + (
-        "A bar joins methods that are not told apart (differences of ranks in "
-        f"{ranks.num_datasets} data sets with Holm's correction, after Friedman's test that all "
-        f"are alike: p = {ranks.p_value:.2g}). It speaks of other data sets, with these runs."
+    return (
+        f"Rank of each method in a data set, averaged over {ranks.num_datasets} data sets, 1 the "
+        f"best; in each, methods are ranked by their mean rank over its part of {blocks}. "
+        "A bar joins methods that are not told apart (differences of these averages with Holm's "
+        f"correction, after Friedman's test that all are alike: p = {ranks.p_value:.2g}). It "
+        "speaks of other data sets, with these runs."
     )
 
 

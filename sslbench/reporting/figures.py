@@ -142,7 +142,7 @@ def _curve_panel(
         path(upper + lower, "band", closed=True),
         _trace([(x(epoch), y(middle)) for epoch, middle, _, _ in curve]),
     )
-    ends = f"from {tick(curve[0][1])} to {tick(curve[-1][1])}"
+    ends = f"from {curve[0][1]:.3g} to {curve[-1][1]:.3g}"
     return Panel(width, height, f"{method}: {text} {ends}", body)
 
 

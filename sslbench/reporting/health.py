@@ -77,4 +77,5 @@ def _row(method: str, cells: Sequence[CellRecord]) -> HealthRow:
 
 def _last(cell: CellRecord) -> Mapping[str, float]:
     history = cell.record["history"]
-    return (history[-1].get("health") if history else None) or {}
+    health = (history[-1].get("health") if history else None) or {}
+    return {name: value for name, value in health.items() if value is not None}

@@ -71,9 +71,9 @@ def layer_rows(collected: Collected) -> list[LayerRow]:
     return [row for methods in groups.values() for row in _rows(methods)]
 
 
-def floors(rows: Sequence[LayerRow]) -> dict[tuple[str, str], str]:
-    """Return the untrained network with the same layers, by dataset and method."""
-    return {(row.dataset, row.method): row.floor for row in rows if row.floor}
+def floors(rows: Sequence[LayerRow]) -> dict[str, str]:
+    """Return each method's untrained network with the same layers, which all datasets share."""
+    return {row.method: row.floor for row in rows if row.floor}
 
 
 def _rows(methods: Mapping[str, list[CellRecord]]) -> list[LayerRow]:

@@ -41,6 +41,11 @@ def show_unit(unit: str) -> str:
     return _UNITS.get(unit, unit)
 
 
+def metric_text(metric: str, unit: str) -> str:
+    """Return a metric with its unit, as cells of tables have it."""
+    return f"{metric} {show_unit(unit)}".rstrip()
+
+
 def show_spread(number: Number) -> str:
     """Return the spread of a number, as `interval_text` has it."""
     return interval_text(number.value, number.low, number.high, number.unit)
@@ -55,7 +60,8 @@ def interval_text(value: float, low: float | None, high: float | None, unit: str
         return show(end, unit, like=value)
 
     left, right = value - low, high - value
-    if abs(left - right) <= 1e-3 * max(abs(left), abs(right)):
+    rounded = 10 ** (1 - DIGITS) * (1.0 if unit == "fraction" else max(abs(low), abs(high)))
+    if abs(left - right) <= max(1e-3 * max(abs(left), abs(right)), rounded):
         return f"± {text(right)}"
     return f"[{text(low)}, {text(high)}]"
 
@@ -104,17 +110,17 @@ def is_best(number: Number, numbers: Sequence[Number]) -> bool:
     return number.rank_group == 1 and len(groups - {None}) > 1
 
 
-def above_floor(numbers: Sequence[Number], floors: Mapping[tuple[str, str], str]) -> frozenset[str]:
+def above_floor(numbers: Sequence[Number], floors: Mapping[str, str]) -> frozenset[str]:
     """Return the ids of numbers better than their untrained network's, and told from it.
 
     Args:
         numbers: of one or more datasets.
-        floors: the untrained network of each dataset and method, from `layers.floors`.
+        floors: the untrained network of each method, from `layers.floors`.
     """
     found = {number.id: number for number in numbers}
     above = set()
     for number in numbers:
-        name = floors.get((number.dataset, number.method), "")
+        name = floors.get(number.method, "")
         floor = found.get(replace(number, method=name).id)
         if floor is None or name not in number.told_from or number.better == "neither":
             continue
@@ -173,15 +179,24 @@ def tests_text(numbers: Sequence[Number]) -> str:
     return f"Rank groups: {_by_protocol([(n.protocol, n.test) for n in numbers])}."
 
 
-def legend(main: Sequence[Number]) -> str:
+def legend(main: Sequence[Number], floors: Mapping[str, str]) -> str:
     """Return what the marks of the Markdown table say."""
     return (
         f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}. "
         "Bold: the best rank group, its leader and those after it down to the first that the test "
-        f"tells from it; none where the test tells no method from another. {tests_text(main)} "
-        f"{ABOVE_FLOOR}: better than the untrained network with these layers, by the same test "
-        "with Holm's correction over the methods of the column. "
-        "Italic: floor and ceiling, for reading the others." + label_legend(main)
+        f"tells from it; none where the test tells no method from another. {tests_text(main)}"
+        f"{floor_legend(floors)} Italic: floor and ceiling, for reading the others."
+        + label_legend(main)
+    )
+
+
+def floor_legend(floors: Mapping[str, str]) -> str:
+    """Return what the arrow says; nothing where no layer tells which untrained network is whose."""
+    if not floors:
+        return ""
+    return (
+        f" {ABOVE_FLOOR}: better than the untrained network with these layers, by the same test "
+        "with Holm's correction over the methods of the column."
     )
 
 

@@ -20,14 +20,19 @@ from sslbench.reporting.leaderboard import (
     label_mark,
     legend,
     main_numbers,
+    metric_text,
     protocols,
     ranked_methods,
     show,
     show_spread,
-    show_unit,
 )
 from sslbench.reporting.tables import Number, is_baseline
 from sslbench.reporting.twins import NOTE, TwinRow
+
+LAYER_HEADS = (
+    *("method", "protocol", "metric", "layer", "value", "floor"),
+    *("last layer", "value", "floor", "best on test"),
+)
 
 
 def markdown(
@@ -40,11 +45,12 @@ def markdown(
 ) -> str:
     """Return leaderboard.md: tables of each dataset, of what spans datasets, and of health."""
     parts = ["# Leaderboard", ""]
+    untrained = floors(layer_rows)
     for dataset in datasets(numbers):
         main = main_numbers(numbers, dataset)
         rows = [row for row in layer_rows if row.dataset == dataset]
-        table = method_table(main, above_floor(main, floors(rows)))
-        parts += [f"## {_md(dataset)}", "", *table, "", legend(main), ""]
+        table = method_table(main, above_floor(main, untrained))
+        parts += [f"## {_md(dataset)}", "", *table, "", legend(main, untrained), ""]
         parts += _md_layers(rows) if rows else []
         beside = [row for row in twin_rows if row.number.dataset == dataset]
         parts += _md_twins(beside) if beside else []
@@ -97,23 +103,18 @@ def cell(number: Number, main: Sequence[Number], above: Collection[str]) -> str:
 
 
 def _md_layers(rows: Sequence[LayerRow]) -> list[str]:
-    heads = ["method", "protocol", "layer", "value", "floor", "last layer", "value", "floor"]
-    heads.append("best on test")
-    lines = [
-        "### Layer by layer",
-        "",
-        md_row(heads),
-        md_rule(len(heads)),
-    ]
+    lines = ["### Layer by layer", "", md_row(LAYER_HEADS), md_rule(len(LAYER_HEADS))]
     for row in rows:
         chosen = [row.layer, show(row.value, row.unit), show(row.floor_value, row.unit)]
         last = [row.last, *(show(value, row.unit) for value in row.at_last)]
-        cells = (row.method, row.protocol, *chosen, *last, show(row.peeked, row.unit))
+        metric = metric_text(row.metric, row.unit)
+        best = show(row.peeked, row.unit)
+        cells = (row.method, row.protocol, metric, *chosen, *last, best)
         lines.append(md_row([_md(text) for text in cells]))
     floors = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
     note = (
-        f"In {show_unit(rows[0].unit)}; floor: {_md(floors)} at the same layer. Best on test: what "
-        "choosing the layer on test would have given; never use it."
+        f"Floor: {_md(floors)} at the same layer. Best on test: what choosing the layer on test "
+        "would have given; never use it."
     )
     return [*lines, "", note, ""]
 
@@ -123,7 +124,7 @@ def _md_twins(rows: Sequence[TwinRow]) -> list[str]:
     lines = ["### Beside random weights", "", md_row(heads), md_rule(len(heads))]
     for row in rows:
         number = row.number
-        metric = " ".join(filter(None, (number.metric, show_unit(number.unit))))
+        metric = metric_text(number.metric, number.unit)
         lines.append(md_row([method_name(number.method), number.protocol, metric, *row.shown()]))
     return [*lines, "", NOTE, ""]
 
@@ -131,7 +132,7 @@ def _md_twins(rows: Sequence[TwinRow]) -> list[str]:
 def _md_epochs(rows: Sequence[EpochRow]) -> list[str]:
     lines = ["### Epoch by epoch", "", md_row(epochs.HEADS), md_rule(len(epochs.HEADS))]
     for row in rows:
-        metric = " ".join(filter(None, (row.metric, show_unit(row.unit))))
+        metric = metric_text(row.metric, row.unit)
         lines.append(md_row([method_name(row.method), row.protocol, metric, *row.shown()]))
     return [*lines, "", epochs.NOTE, ""]
 

@@ -131,8 +131,8 @@ def rows_of_ticks(y: Scale, left: float, right: float, count: int = 4) -> Markup
 
 
 def tick(value: float) -> str:
-    """Return a tick's text."""
-    return format(value + 0.0, ".3g")
+    """Return a tick's text, with as many digits as tell it from its neighbours."""
+    return format(value + 0.0, ".6g")
 
 
 def sheet(panels: Sequence[Panel], columns: int, title: str) -> str:

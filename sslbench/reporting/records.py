@@ -116,8 +116,8 @@ def fault(protocol: str, record: Mapping[str, Any]) -> str:
 
 
 def _measured_fault(protocol: str, record: Mapping[str, Any]) -> str:
-    if not all(entry.get("better") in _WAYS for entry in record.get("measurements", [{}])):
-        return "a measurement lacks a metric, a unit, a finite value or which way is better"
+    if what := _values_fault(record.get("measurements", [{}])):
+        return what
     if "per_sample" not in record:
         return "it does not say whether it has results of samples"
     names = [str(entry["metric"]) for entry in headlines(record)]
@@ -135,6 +135,16 @@ def _measured_fault(protocol: str, record: Mapping[str, Any]) -> str:
         return f"its protocol is not {protocol} with a version"
     found = _test_fault(record) or _errors_fault(record) or _epochs_fault(record, names)
     return found or _mean_fault(record)
+
+
+def _values_fault(measurements: Sequence[Mapping[str, Any]]) -> str:
+    """Return which measurement has no way that is better or is no share of one, or nothing."""
+    for entry in measurements:
+        if entry.get("better") not in _WAYS:
+            return "a measurement lacks a metric, a unit, a finite value or which way is better"
+        if entry["unit"] == "fraction" and not 0 <= entry["value"] <= 1:
+            return f"its {entry['metric']} is {entry['value']}, and no fraction of one"
+    return ""
 
 
 def _test_fault(record: Mapping[str, Any]) -> str:
@@ -183,11 +193,12 @@ def _is_made_by(protocol: str, maker: Any) -> bool:
 
 def _mean_fault(record: Mapping[str, Any]) -> str:
     """Return which of the parts that a value is the mean of do not make it up."""
-    main, draws = drawn(record), draws_of(record)
-    if not isinstance(draws, list | tuple) or not all(map(is_finite, draws)):
-        return "its draws are not numbers"
-    if draws and not _is_mean(draws, main["value"]):
-        return f"the mean of its draws is not {main['metric']}"
+    for entry in headlines(record):
+        draws = _draws(entry)
+        if not isinstance(draws, list | tuple) or not all(map(is_finite, draws)):
+            return "its draws are not numbers"
+        if draws and not _is_mean(draws, entry["value"]):
+            return f"the mean of its draws is not {entry['metric']}"
     if (kept := record.get("per_sample")) is None:
         return ""
     values = {entry["metric"]: entry["value"] for entry in headlines(record)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from sslbench.reporting.leaderboard import (
@@ -29,9 +30,11 @@ def leaderboard_text(numbers: Sequence[Number]) -> str:
     """Return the leaderboard for a terminal, aligned tables of at most 80 signs per dataset."""
     parts = []
     for dataset in datasets(numbers):
-        tables = _tables(_text_columns(main_numbers(numbers, dataset)))
-        parts.append(f"{dataset}\n" + "\n\n".join(map(aligned, tables)))
-    return "\n\n".join([*parts, _text_legend(numbers)]) + "\n"
+        main = main_numbers(numbers, dataset)
+        tables = "\n\n".join(map(aligned, _tables(_text_columns(main))))
+        said = textwrap.fill(tests_text(main), _WIDTH)
+        parts.append(f"{dataset}\n{tables}\n\n{said}")
+    return "\n\n".join([*parts, _text_legend([n for n in numbers if n.is_main])]) + "\n"
 
 
 def _text_columns(main: Sequence[Number]) -> list[list[str]]:
@@ -77,10 +80,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines[:_HEAD_LINES], rule, *lines[_HEAD_LINES:]])
 
 
-def _text_legend(numbers: Sequence[Number]) -> str:
+def _text_legend(main: Sequence[Number]) -> str:
     return (
-        f"Mean over {seeds_text(numbers)}; interval: {intervals(numbers) or 'none'}.\n"
-        f"* best rank group, baselines aside (none: not told apart).{label_legend(numbers)}\n"
-        f"{tests_text(numbers)}\n"
+        f"Mean over {seeds_text(main)}; interval: {intervals(main) or 'none'}.\n"
+        f"* best rank group, baselines aside (none: not told apart).{label_legend(main)}\n"
         "Why a number is what it is: sslbench trace DATASET/METHOD/PROTOCOL/METRIC"
     )

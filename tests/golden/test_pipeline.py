@@ -422,6 +422,34 @@ def test_verify_catches(by_dvc, tmp_path, damage):
     assert says in done.stdout
 
 
+def test_verify_of_one_number_holds_it_against_its_records(by_dvc, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(by_dvc, folder, symlinks=True)
+    assert "verified" in sslbench(folder, "verify", NUMBER).stdout
+    path = folder / "report/numbers.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    column = rows[0].index("value")
+    for row in rows:
+        row[column] = "0.99" if row[0] == NUMBER else row[column]
+    path.write_text("\n".join(map(",".join, rows)) + "\n")
+    done = sslbench(folder, "verify", NUMBER, check=False)
+    assert done.returncode == 1
+    assert f"{NUMBER}: report/numbers.csv says 0.99, its records say" in done.stdout
+    assert "verified" in sslbench(folder, "verify", NUMBER.replace("knn", "linear")).stdout
+
+
+def test_a_trace_says_that_what_it_shows_is_not_what_ran(by_dvc, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(by_dvc, folder, symlinks=True)
+    assert "stale" not in sslbench(folder, "trace", NUMBER).stdout
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("k: [5, 20, 100]", "k: [5, 20]"))
+    lines = sslbench(folder, "trace", NUMBER).stdout.splitlines()
+    assert lines[2].startswith("stale: 2 of 7 cells ran with other code, parameters or inputs")
+    odd = [line for line in lines if "not that of what it reads" in line]
+    assert len(odd) == 2, "one probe a seed"
+
+
 def _stray(folder):
     source = folder / "metrics/scenes/knn/rotation/seed0.json"
     shutil.copy2(source, source.with_name("seed7.json"))

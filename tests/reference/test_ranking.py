@@ -1,5 +1,7 @@
 """Rank groups, Holm's correction, average ranks: against scipy, by hand, by simulation."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -161,6 +163,32 @@ def test_cliques_are_maximal_and_may_overlap():
     assert found.cliques == [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e")]
     apart = ranks_of({name: np.repeat(row, 20) for name, row in scores.items()})
     assert apart.cliques == []
+
+
+def test_bars_join_those_pairs_that_the_test_does_not_tell_apart_and_no_others():
+    """Also where one data set has many protocols, whose blocks would order methods otherwise."""
+    rng = np.random.default_rng(11)
+    names, split = "abcde", 0
+    for _ in range(300):
+        level = rng.normal(scale=0.8, size=5)
+        sets = [rng.normal(level + rng.normal(scale=0.5, size=5), 0.3, (3, 5)) for _ in range(12)]
+        source = rng.normal(level + rng.normal(size=5), 0.4, (36, 5))
+        tables = [*sets, source]
+        scores = {str(i): dict(zip(names, t.T, strict=True)) for i, t in enumerate(tables)}
+        found = average_ranks(scores, 0.05)
+        error = np.sqrt(5 * 6 / (6 * len(tables)))
+        pairs = list(combinations(found.ranks, 2))
+        z = [(found.ranks[a] - found.ranks[b]) / error for a, b in pairs]
+        adjusted = holm(2 * stats.norm.sf(np.abs(z)))
+        alike = {
+            pair
+            for pair, p in zip(pairs, adjusted, strict=True)
+            if p > 0.05 or found.p_value > 0.05
+        }
+        joined = {pair for clique in found.cliques for pair in combinations(clique, 2)}
+        assert joined == alike
+        split += alike != set(pairs)
+    assert split > 200  # most of these reports tell some pair apart
 
 
 def test_no_pair_is_told_apart_where_friedmans_test_tells_nothing():

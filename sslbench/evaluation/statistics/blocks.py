@@ -18,7 +18,8 @@ class AverageRanks:
     """What a critical-difference picture shows.
 
     Attributes:
-        ranks: method -> rank averaged over blocks, 1 the best; best first.
+        ranks: method -> average rank, 1 the best; best first. With a test, over data sets, the
+            ranks that it compares; without one, over blocks.
         num_blocks: how many blocks there are.
         num_datasets: how many data sets they are of.
         p_value: of Friedman's test over data sets that all methods are alike; None with fewer
@@ -61,11 +62,13 @@ def average_ranks(
     every = np.concatenate(ranks) if names else np.zeros((0, 0))
     if len(names) < LEAST_METHODS or len(every) < LEAST_BLOCKS:
         return None
-    means = dict(zip(names, every.mean(axis=0).tolist(), strict=True))
-    ordered = dict(sorted(means.items(), key=lambda pair: (pair[1], pair[0])))
     if len(ranks) < LEAST_DATASETS:
-        return AverageRanks(ordered, len(every), len(ranks), None, ())
-    p_value, apart = _test(names, np.array([_ranks(-part.mean(axis=0)) for part in ranks]), alpha)
+        return AverageRanks(_best_first(names, every), len(every), len(ranks), None, ())
+    of_datasets = np.array([_ranks(-part.mean(axis=0)) for part in ranks])
+    # In this order a pair's p value falls with its distance, so that neighbours make the cliques.
+    ordered = _best_first(names, of_datasets)
+    p_value = friedman(of_datasets)
+    apart = _told_apart(ordered, len(ranks), alpha) if p_value <= alpha else set()
     cliques = _cliques(list(ordered), apart)
     return AverageRanks(ordered, len(every), len(ranks), p_value, cliques)
 
@@ -75,17 +78,21 @@ def _ranks_of_blocks(scores: Sequence[Sequence[float]]) -> np.ndarray:
     return np.array([_ranks(row) for row in np.array(scores, np.float64).T])
 
 
-def _test(
-    names: Sequence[str], ranks: np.ndarray, alpha: float
-) -> tuple[float, set[tuple[str, str]]]:
-    """Return Friedman's p value and the pairs told apart, of (num_datasets, num_methods) ranks."""
+def _best_first(names: Sequence[str], ranks: np.ndarray) -> dict[str, float]:
+    """Return the mean of (num_rows, num_methods) ranks by method; of equals, by name."""
+    means = zip(names, ranks.mean(axis=0).tolist(), strict=True)
+    return dict(sorted(means, key=lambda pair: (pair[1], pair[0])))
+
+
+def _told_apart(
+    means: Mapping[str, float], num_datasets: int, alpha: float
+) -> set[tuple[str, str]]:
+    """Return the pairs, in both orders, whose mean ranks over data sets differ significantly."""
     from scipy.special import ndtr
 
-    p_value = friedman(ranks)
-    means = dict(zip(names, ranks.mean(axis=0).tolist(), strict=True))
-    error = math.sqrt(len(names) * (len(names) + 1) / (6 * len(ranks)))
-    pairs = compare(names, lambda a, b: float(2 * ndtr(-abs(means[a] - means[b]) / error)))
-    return p_value, {pair for pair, p in pairs.items() if p <= alpha and p_value <= alpha}
+    error = math.sqrt(len(means) * (len(means) + 1) / (6 * num_datasets))
+    pairs = compare(means, lambda a, b: float(2 * ndtr(-abs(means[a] - means[b]) / error)))
+    return {pair for pair, p in pairs.items() if p <= alpha}
 
 
 def _ranks(row: np.ndarray) -> np.ndarray:

@@ -128,8 +128,9 @@ def _navigation(names: Sequence[str]) -> Markup:
 
 
 def _guide(numbers: Sequence[Number]) -> Markup:
+    shown = intervals([number for number in numbers if number.is_main])
     guide = {
-        "51.2 ± 2.1": f"Mean over seeds and its interval ({intervals(numbers) or 'none'}), on the "
+        "51.2 ± 2.1": f"Mean over seeds and its interval ({shown or 'none'}), on the "
         "test split. [low, high] where the interval is not symmetric.",
         "Bold": "The best rank group of a column: its leader and those that follow it, down to the "
         "first that a paired test tells from it. Below each table stands what the test lets vary.",

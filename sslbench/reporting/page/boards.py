@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sslbench.reporting.figures import forest_panels, layer_panels
 from sslbench.reporting.layers import LayerRow, floors
 from sslbench.reporting.leaderboard import (
     ABOVE_FLOOR,
+    NONE,
     above_floor,
+    floor_legend,
     goodness,
     group_text,
     intervals,
@@ -16,6 +18,7 @@ from sslbench.reporting.leaderboard import (
     label_legend,
     label_mark,
     main_numbers,
+    metric_text,
     protocols,
     ranked_methods,
     seeds_text,
@@ -49,7 +52,7 @@ def dataset_section(
     return element(
         "section",
         element("h2", "Results on ", element("code", name)),
-        *_boards(name, main, above_floor(main, floors(here))),
+        *_boards(name, main, floors(rows)),
         figure(forest_panels(numbers, name), "forest", forest),
         _all_metrics(name, [number for number in numbers if number.dataset == name]),
         *(_layers(name, here) if here else ()),
@@ -85,9 +88,9 @@ def value_cell(number: Number, *, is_bold: bool = False, is_above: bool = False)
 _WIDEST = 6  # columns that a screen shows without scrolling
 
 
-def _boards(name: str, main: Sequence[Number], above: Collection[str]) -> list[Markup]:
+def _boards(name: str, main: Sequence[Number], untrained: Mapping[str, str]) -> list[Markup]:
     """Return as many leaderboards as it takes, the same methods in the same order in each."""
-    ranked, columns = ranked_methods(main), protocols(main)
+    ranked, columns, above = ranked_methods(main), protocols(main), above_floor(main, untrained)
     count = -(-len(columns) // _WIDEST)
     parts = [
         columns[len(columns) * i // count : len(columns) * (i + 1) // count] for i in range(count)
@@ -95,19 +98,17 @@ def _boards(name: str, main: Sequence[Number], above: Collection[str]) -> list[M
     boards = []
     for index, part in enumerate(parts, 1):
         place = f"Leaderboard on {name}" + (f", part {index} of {count}" if count > 1 else "")
-        caption = _board_caption(name, main) if index == count else f"{place}."
+        caption = _board_caption(name, main, untrained) if index == count else f"{place}."
         shown = [number for number in main if number.protocol in part]
         boards.append(scrolling(_board(ranked, shown, above, caption), place))
     return boards
 
 
-def _board_caption(name: str, main: Sequence[Number]) -> str:
+def _board_caption(name: str, main: Sequence[Number], untrained: Mapping[str, str]) -> str:
     return (
         f"Mean over {seeds_text(main)} on the test split of {name}; interval: "
         f"{intervals(main) or 'none'}. Bold: best rank group of the column. {tests_text(main)} "
-        f"Amber: floor and ceiling. {ABOVE_FLOOR}: better than the untrained network with these "
-        "layers, by the same test with Holm's correction over the methods of the column."
-        + label_legend(main)
+        f"Amber: floor and ceiling.{floor_legend(untrained)}{label_legend(main)}"
     )
 
 
@@ -189,19 +190,19 @@ def _metric_row(number: Number) -> Markup:
 
 def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     columns = (
-        *("method", "protocol", "layer", "value", "random_init at same layer", "gain"),
-        *("last layer", "random_init there", "best on test"),
+        *("method", "protocol", "metric", "layer", "value", "untrained at same layer", "gain"),
+        *("last layer", "untrained there", "best on test"),
     )
     heads = (
-        element("th", column, scope="col", class_="text" if column in columns[1:3] else None)
+        element("th", column, scope="col", class_="text" if column in columns[1:4] else None)
         for column in columns
     )
+    untrained = ", ".join(dict.fromkeys(row.floor for row in rows if row.floor)) or NONE
     caption = (
-        "The layer that the protocol chose for each method, and what the untrained backbone gives "
-        "at that same layer: the gain is what pretraining added. The last layer is the pooled "
-        "feature that tables elsewhere report. Best on test is what choosing the layer on test "
-        "would have given: the effect of selection, never a result. Values in "
-        f"{', '.join(dict.fromkeys(show_unit(row.unit) for row in rows))}."
+        "The layer that the protocol chose for each method, and what the untrained backbone "
+        f"({untrained}) gives at that same layer: the gain is what pretraining added. The last "
+        "layer is the pooled feature that tables elsewhere report. Best on test is what choosing "
+        "the layer on test would have given: the effect of selection, never a result."
     )
     table = element(
         "table",
@@ -226,6 +227,7 @@ def _layer_row(row: LayerRow) -> Markup:
         "tr",
         element("th", breakable(row.method), scope="row"),
         element("td", row.protocol, class_="text"),
+        element("td", metric_text(row.metric, row.unit), class_="text"),
         element("td", row.layer, class_="text"),
         element("td", value),
         element("td", floor),

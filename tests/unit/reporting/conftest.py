@@ -180,7 +180,7 @@ def measurements(cell: Any) -> list[dict[str, Any]]:
     ]
     if cell.protocol == "linear":
         steps = zip(names, (0.55, 0.8, 1.05, 1.0), strict=True)
-        values = {name: 0.12 + (skill - 0.12) * share for name, share in steps}
+        values = {name: min(0.99, 0.12 + (skill - 0.12) * share) for name, share in steps}
         found += [
             {"metric": "top1", "value": value, "role": "layer", "layer": name, **common}
             for name, value in values.items()

@@ -138,8 +138,11 @@ def test_a_file_that_is_no_record_is_refused(project: Project, content: str) -> 
         {"value": None},
         {"metric": 3},
         {"unit": None},
+        {"value": 1.7},
+        {"value": -0.1},
         {"role": "layer"},
         {"better": None},
+        {"detail": {"draws": [0.1, 0.2]}},
     ],
 )
 def test_a_damaged_measurement_is_refused(project: Project, change: dict[str, object]) -> None:
@@ -147,6 +150,15 @@ def test_a_damaged_measurement_is_refused(project: Project, change: dict[str, ob
     measured = [{**content["measurements"][0], **change}]
     project.edit(PROBE, measurements=measured)
     assert refusal(project).startswith(f"{PROBE}: damaged cell")
+
+
+def test_the_draws_of_every_headline_are_checked(make_project: Any) -> None:
+    project = make_project(probes=["lowshot"], transfers=[])
+    path = "metrics/digits/lowshot/byol/seed1.json"
+    first = json.loads((project.root / path).read_text())["measurements"][0]
+    second = {**first, "metric": "top1_10percent", "value": 0.8, "detail": {"draws": [0.1, 0.2]}}
+    project.edit(path, measurements=[first, second])
+    assert "the mean of its draws is not top1_10percent" in refusal(project)
 
 
 def test_a_metric_measured_twice_is_refused(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,8 +21,16 @@ from sslbench.reporting.across import block_scores
 from sslbench.reporting.critical_difference import critical_difference_panel
 from sslbench.reporting.csv_file import read_csv
 from sslbench.reporting.figures import _short, curve_panels
+from sslbench.reporting.health import health_rows
 from sslbench.reporting.layers import floors, layer_rows
-from sslbench.reporting.leaderboard import above_floor, is_best, show, show_spread
+from sslbench.reporting.leaderboard import (
+    above_floor,
+    interval_text,
+    is_best,
+    show,
+    show_spread,
+)
+from sslbench.reporting.plot import Scale, tick
 from sslbench.reporting.tables import Number, numbers
 from sslbench.reporting.terminal import leaderboard_text
 
@@ -417,12 +426,68 @@ def test_a_lower_is_better_column_is_ranked_and_drawn_the_other_way(make_project
     assert max(scores, key=lambda name: sum(scores[name])) == best.method
 
 
+def test_an_arrow_needs_no_layers_on_the_same_data_set(project: Project) -> None:
+    rows = [row for row in layer_rows(project.collect()) if row.dataset == "scenes"]
+    assert SUPERVISED in above_floor(project.numbers(), floors(rows))
+
+
+def test_the_arrow_is_explained_only_where_a_layer_tells_whose_network_is_whose(
+    make_project: Any,
+) -> None:
+    for probe in ("knn", "linear"):
+        grid = {"probes": [probe], "transfers": [], "targets": ["digits"]}
+        root = make_project(**grid).report(probe, {})
+        for name in ("leaderboard.md", "index.html"):
+            said = "↑: better than the untrained network" in (root / name).read_text()
+            assert said == (probe == "linear")
+        shutil.rmtree(root.parent / "metrics")
+
+
+def test_the_terminal_names_the_tests_of_what_it_shows(project: Project, report: Path) -> None:
+    made = [replace(n, test=f"test on {n.dataset} by {n.metric}") for n in project.numbers()]
+    text = leaderboard_text(made)
+    scenes, digits = text.split("\ndigits\n")
+    assert "test on scenes by top1" in scenes
+    assert "test on digits by top1" in digits
+    assert "test on scenes" not in digits
+    assert "mean_per_class" not in text
+
+
+def test_layer_tables_name_their_metric(report: Path) -> None:
+    assert "| simclr | linear | top1 % | " in (report / "leaderboard.md").read_text()
+    page = (report / "index.html").read_text()
+    assert page.count('<td class="text">top1 %</td>') >= 4
+    assert "untrained backbone (random_init, random_init_vit) gives" in page
+
+
+def test_an_interval_without_width_is_no_asymmetric_one() -> None:
+    assert interval_text(0.05, 0.05 - 1e-17, 0.05, "fraction") == "± 0.0"
+    gain = 0.80444444 - 0.74888889  # of two values as numbers.csv has them
+    assert interval_text(gain, 0.055555556, 0.055555556, "fraction") == "± 0.0"
+    assert interval_text(0.5, 0.4, 0.55, "fraction") == "[40.0, 55.0]"
+
+
+@pytest.mark.parametrize(("low", "high"), [(98.69, 98.74), (123.0, 123.5), (0.0, 1.0)])
+def test_ticks_have_texts_of_their_own(low: float, high: float) -> None:
+    texts = [tick(value) for value in Scale(low, high, 0, 100).ticks(4)]
+    assert len(set(texts)) == len(texts) > 2
+
+
+def test_a_health_figure_of_null_counts_as_missing(project: Project) -> None:
+    path = "metrics/scenes/pretrain/byol/seed0.json"
+    history = json.loads((project.root / path).read_text())["history"]
+    history[-1]["health"]["effective_rank"] = None
+    project.edit(path, history=history)
+    found = {row.method: row for row in health_rows(project.collect().pretraining)}
+    assert found["byol"].means["effective_rank"] > 0
+
+
 def test_an_arrow_points_down_where_lower_is_better(make_project: Any) -> None:
     made = make_project(probes=["pose"], transfers=[]).numbers()
-    floor, identity = {("digits", "supervised"): "random_init"}, "digits/supervised/pose/distance"
-    assert above_floor(made, floor) == {identity}
+    floor, identity = {"supervised": "random_init"}, "digits/supervised/pose/distance"
+    assert above_floor(made, floor) == {identity, "scenes/supervised/pose/distance"}
     worse = [replace(n, value=99.0) if n.id == identity else n for n in made]
-    assert above_floor(worse, floor) == set()
+    assert above_floor(worse, floor) == {"scenes/supervised/pose/distance"}
 
 
 BASELINES = ("random_init", "random_init_vit", "supervised")
