@@ -190,8 +190,8 @@ def _metric_row(number: Number) -> Markup:
 
 def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     columns = (
-        *("method", "protocol", "metric", "layer", "value", "untrained at same layer", "gain"),
-        *("last layer", "untrained there", "best on test"),
+        *("method", "protocol", "metric", "layer", "value", "untrained", "gain"),
+        *("last layer", "untrained", "best on test"),
     )
     heads = (
         element("th", column, scope="col", class_="text" if column in columns[1:4] else None)
@@ -201,7 +201,7 @@ def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     caption = (
         "The layer that the protocol chose for each method, and what the untrained backbone "
         f"({untrained}) gives at that same layer: the gain is what pretraining added. The last "
-        "layer is the pooled feature that tables elsewhere report. Best on test is what choosing "
+        "layer, again beside the untrained backbone, is the pooled feature that tables elsewhere report. Best on test is what choosing "
         "the layer on test would have given: the effect of selection, never a result."
     )
     table = element(
