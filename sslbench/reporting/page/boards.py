@@ -201,8 +201,9 @@ def _layers(name: str, rows: Sequence[LayerRow]) -> list[Markup]:
     caption = (
         "The layer that the protocol chose for each method, and what the untrained backbone "
         f"({untrained}) gives at that same layer: the gain is what pretraining added. The last "
-        "layer, again beside the untrained backbone, is the pooled feature that tables elsewhere report. Best on test is what choosing "
-        "the layer on test would have given: the effect of selection, never a result."
+        "layer, again beside the untrained backbone, is the pooled feature that tables elsewhere "
+        "report. Best on test is what choosing the layer on test would have given: the effect of "
+        "selection, never a result."
     )
     table = element(
         "table",
