@@ -56,6 +56,17 @@ def test_identity_has_full_rank_and_a_line_has_one(figure):
     assert figure(RANK_ONE) == pytest.approx(1, rel=1e-4)
 
 
+def test_the_rounding_of_a_collapsed_network_is_no_structure():
+    rng = np.random.default_rng(3)
+    row = rng.normal(size=64)
+    noise = 1 + 6e-8 * rng.normal(size=(200, 64))
+    features = (row * noise).astype(np.float32).astype(np.float64)
+    assert label_free.effective_rank(features) == 0.0
+    assert label_free.alpha_req(features, 1, 50)[0] == 0.0
+    alive = row * (1 + 1e-3 * rng.normal(size=(200, 64)))
+    assert label_free.effective_rank(alive) > 10
+
+
 def test_what_never_varies_has_no_rank():
     assert label_free.effective_rank(np.full((9, 4), 3.0)) == 0.0
     assert label_free.alpha_req(np.full((9, 4), 3.0), 1, 4)[0] == 0.0

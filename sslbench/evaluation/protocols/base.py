@@ -48,7 +48,7 @@ class Measurement:
         metric: its name, such as `top1`.
         value: the number, in `unit`.
         unit: `fraction` is a share in [0, 1].
-        n: how many test images it was measured on.
+        n: how many test images it was measured on; of videos, objects or clips.
         layer: the layer that was read; None where a protocol reads no single layer.
         role: `headline` enters the tables; `layer` is one of the per-layer rows; `twin` is the
             same protocol on random weights; `epoch` is the same protocol at one epoch.

@@ -2,14 +2,15 @@
 
 Source   Ren et al. 2015, https://arxiv.org/abs/1506.01497 with FPN, arXiv 1612.03144, fine-tuned as
          in MoCo, https://arxiv.org/abs/1911.05722, section 4.2: SGD, warm-up, two drops, every
-         weight trained, batch norm in the new layers; AP, AP50 and AP75 by COCO's definition
+         weight trained, batch norm in the pyramid; AP, AP50 and AP75 by COCO's definition
 Chosen   learning rate on val (AP after the last step), for the twin by itself; a grid of one rate
          leaves val unread
 Twin     the same detector on the seed's random weights, the same steps, the same grid
 Differs  trained on train alone and measured as chosen (the source fixes every setting and trains on
          train + val); steps, batch and sizes are small and stand in params.yaml; one scale in
          training; inputs are normalised with the pretraining data's mean and std; batch norm over
-         one device's images; VOC's difficult objects count as crowds when measured
+         one device's images, and none in the heads, which have it in the source; VOC's difficult
+         objects count as crowds when measured
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sslbench.evaluation.protocols.parts.detector import Detector
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "detection"
-VERSION = 2
+VERSION = 3
 KIND = "dense"
 LABELS = "none"
 

@@ -21,7 +21,7 @@ from sslbench.evaluation.protocols.parts.detector import Detector
 from sslbench.evaluation.protocols.parts.transfer import Subject
 
 NAME = "instance_masks"
-VERSION = 2
+VERSION = 3
 KIND = "dense"
 LABELS = "none"
 

@@ -6,9 +6,9 @@ Source   kNN as in `knn`: Wu et al. 2018, https://arxiv.org/abs/1805.01978, sect
          validation value of a run; solo-learn's CIFAR tables come from probes beside training
 Chosen   k, temperature and layer of each epoch on val, as in `knn`; the epoch for
          top1_best_val_epoch on val, of equals the latest
-Headline top1 is that of the last epoch, `knn`'s own number. top1_best_val_epoch is honest too:
-         early stopping on val. top1_best_test_epoch is not: the epoch is chosen on test. It ranks
-         nobody and is there to show what such a choice is worth
+Headline top1 is that of the last epoch, `knn`'s own number where `extract.precision` is fp32.
+         top1_best_val_epoch is honest too: early stopping on val. top1_best_test_epoch is not: the
+         epoch is chosen on test. It ranks nobody and is there to show what such a choice is worth
 Epochs   the trajectory, which `pretrain.keep_every_epochs` asks for, and the end of training; a
          method that does not train has its weights alone, and three equal values
 """

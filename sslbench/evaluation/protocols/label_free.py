@@ -36,7 +36,7 @@ from sslbench.evaluation.protocols.parts.transfer import Subject
 from sslbench.views.policy import PLAIN, Crop, Jitter, View
 
 NAME = "label_free"
-VERSION = 3
+VERSION = 4
 KIND = "transfer"
 LABELS = "none"
 
@@ -76,6 +76,7 @@ class Params:
             raise ValueError("batch_size and uniformity_t must be positive")
         if not 1 <= self.alpha_first <= self.alpha_last - _LEAST_PLACES + 1:
             raise ValueError(f"alpha needs {_LEAST_PLACES} places or more, counted from 1")
+        _ = self.view  # refuses a strange flip or grey
 
     @property
     def view(self) -> View:
@@ -208,8 +209,14 @@ def alignment(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _eigenvalues(features: np.ndarray) -> np.ndarray:
-    """Return the covariance's eigenvalues (min(num_samples, dim),), the largest first."""
-    centred = features - features.mean(axis=0)
+    """Return the covariance's eigenvalues (min(num_samples, dim),), the largest first.
+
+    A feature that varies by no more than float32's rounding of its mean counts as constant, as in
+    `parts.scaling`: of a collapsed network the noise alone is left, and would look full of life.
+    """
+    mean = features.mean(axis=0)
+    centred = features - mean
+    centred[:, features.std(axis=0) <= 1e-6 * np.abs(mean)] = 0.0
     values: np.ndarray = np.square(np.linalg.svd(centred, compute_uv=False)) / len(features)
     return values
 

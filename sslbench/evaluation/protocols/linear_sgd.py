@@ -79,6 +79,9 @@ class Params:
             raise ValueError("learning rates must be positive and weight decay not negative")
         if any(not 0 < share < 1 for share in self.milestones):
             raise ValueError(f"milestones must lie between 0 and 1, found {self.milestones}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), found {self.momentum}")
+        _ = self.view  # refuses a strange flip
 
     @property
     def view(self) -> View:

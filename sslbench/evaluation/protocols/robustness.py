@@ -74,7 +74,7 @@ class Params:
         return {kind: getattr(self, kind) for kind in CORRUPTIONS if getattr(self, kind)}
 
     def pooled(self, layers: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return each layer (batch, dim) as it is stored for `linear`."""
+        """Return each layer (batch, dim) as it is stored for `linear` in fp32."""
         return {name: pool_layer(layer, self.max_dim) for name, layer in layers.items()}
 
 

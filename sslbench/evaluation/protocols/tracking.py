@@ -11,7 +11,8 @@ Samples  clips, since objects of one clip are alike: their means where all clips
 Chosen   layer and input scale on val by J&F, for the random twin by itself
 Floor    the detail's `first_frame_copied` is the score of the first mask left where it is
 Differs  every layer that is a map is tried (the source takes the last one); sides are multiples of
-         32 px at a scale of the frame's own (the source: 480 px, multiples of 64); resizing is
+         32 px (of 224 px with patches of 14: of both) at a scale of the frame's own, so that two
+         scales of a small frame can be one (the source: 480 px, multiples of 64); resizing is
          antialiased; labels are enlarged to the frame at once; a label that is the same everywhere
          is not stretched (in the source one that fills the frame becomes 0, and background wins)
 """

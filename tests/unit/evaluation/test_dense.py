@@ -337,7 +337,7 @@ def test_a_mirrored_image_keeps_its_boxes_on_its_objects(train):
 def test_the_pyramid_fits_every_family(spec, strides):
     backbone = backbones.build(spec | {"image_size": 32})
     levels = pyramid.Pyramid(backbone, 32, 8)
-    assert levels.num_levels == len(strides)
+    assert levels.scales == [1 / stride for stride in strides]
     found = levels(torch.zeros(2, 3, 64, 32))
     assert list(found) == [str(level) for level in range(len(strides))]
     shapes = [tuple(each.shape) for each in found.values()]
@@ -378,6 +378,54 @@ def test_regions_are_pooled_at_the_true_scale_of_each_level(subject, patch, side
     heads = network.roi_heads
     assert heads.box_roi_pool.scales == heads.mask_roi_pool.scales == pytest.approx(true)
     assert network.training
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"family": "alexnet", "image_size": 224},
+        {"family": "resnet", "depth": "tiny", "stem": "imagenet", "width": 4, "image_size": 16},
+        {"family": "resnet", "depth": "tiny", "stem": "small_stride2", "width": 4, "image_size": 8},
+    ],
+)
+def test_a_box_is_pooled_from_its_place_also_on_networks_for_other_sizes(subject, spec):
+    """Maps that hold their own column's place in pixels give back where a box lies.
+
+    Without padding at the border AlexNet's maps are smaller than the image over the stride; two
+    stages of a network for 16 px have maps of one position there, and of different ones here.
+    """
+    info = replace(subject.info, backbone=spec, size=spec["image_size"])
+    built = backbones.build(spec)
+    network = detector.build(built, info, DETECTOR, (480, 640), 2, mask_dim=None).eval()
+    with torch.no_grad():
+        levels = network.backbone(torch.zeros(1, 3, 480, 640))
+    strides = [round(1 / scale) for scale in network.backbone.scales]
+    assert strides == [strides[0] * 2**level for level in range(len(levels))]
+    pool = network.roi_heads.box_roi_pool
+    places = {
+        name: ((torch.arange(level.shape[3]) + 0.5) * stride).expand(1, 1, *level.shape[2:])
+        for (name, level), stride in zip(levels.items(), strides, strict=True)
+    }
+    for x0, x1 in ((40.0, 60.0), (200.0, 424.0), (40.0, 560.0)):
+        across = pool(places, [torch.tensor([[x0, x0, x1, min(x1, 460.0)]])], [(480, 640)])
+        columns = across[0, 0].mean(dim=0)
+        cell = (x1 - x0) / len(columns)
+        expected = x0 + cell * (torch.arange(len(columns)) + 0.5)
+        assert (columns - expected).abs().max() <= 0.5 * strides[-1] + 1
+
+
+def test_a_single_patch_can_be_trained_to_detect(subject):
+    spec = {"family": "vit", "size": "micro", "patch_size": 32, "image_size": 32}
+    info = replace(subject.info, backbone=spec, size=32)
+    network = detector.build(backbones.build(spec), info, DETECTOR, (32, 32), 2, mask_dim=None)
+    target = {"boxes": torch.tensor([[2.0, 2, 12, 12]]), "labels": torch.tensor([1])}
+    losses = network([torch.rand(3, 32, 32)] * 2, [target] * 2)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_a_momentum_of_one_is_refused():
+    with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\)"):
+        replace(TRAINING, momentum=1.0)
 
 
 def test_segmentation_takes_patches_that_do_not_divide_32(subject, photos):

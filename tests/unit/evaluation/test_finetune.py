@@ -1,6 +1,7 @@
 """Fine-tuning on a tiny data set: it learns, it is repeatable, and it chooses without test."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -111,11 +112,38 @@ def test_a_grid_that_cannot_be_is_refused(wrong, message):
         ({"warmup_fraction": 1.0}, r"warmup_fraction must lie in \[0, 1\)"),
         ({"warmup_fraction": -0.1}, r"warmup_fraction must lie in \[0, 1\)"),
         ({"steps": 0}, "need one or more"),
+        ({"momentum": -0.1}, r"momentum must lie in \[0, 1\)"),
+        ({"momentum": 1.0}, r"momentum must lie in \[0, 1\)"),
+        ({"flip": 1.5}, r"flip must lie in \[0, 1\]"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         replace(PARAMS, **wrong)
+
+
+def test_batch_norm_over_a_single_value_is_one_line(subject, dataset_dir):
+    """ResNet's last maps of a 32 px image are one position with this stem."""
+    spec = {"family": "resnet", "depth": "tiny", "stem": "imagenet", "width": 4, "image_size": 32}
+    other = replace(subject, info=replace(subject.info, backbone=spec))
+    data = JoinedImages([Dataset.open(dataset_dir).split("train")])
+    params = replace(PARAMS, steps=1, batch_size=1, standardised=False)
+    with pytest.raises(UserError, match="batch norm meets a single value a channel") as caught:
+        finetuning.train_network(other, False, data, finetuning.Setting(0.1, 0.0), params)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_step_shrinks_weights_as_the_docstring_says(subject):
+    weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(weight.weight)
+    params = replace(PARAMS, steps=300, momentum=0.9, warmup_fraction=0.0)
+    setting = finetuning.Setting(0.1, 1e-3)
+    optimizer = finetuning._optimizer(weight, setting, params)
+    for step in range(params.steps):
+        optimizer.param_groups[0]["lr"] = setting.learning_rate * params.share(step)
+        weight.weight.grad = torch.zeros_like(weight.weight)
+        optimizer.step()
+    assert weight.weight.item() == pytest.approx(math.exp(-5 * 300 * 1e-3), rel=0.1)
 
 
 def test_a_batch_of_one_is_for_features_as_they_are():

@@ -20,7 +20,7 @@ from sslbench.evaluation.protocols import (
     linear_sgd,
     robustness,
 )
-from sslbench.evaluation.protocols.parts import frozen, linear_fit
+from sslbench.evaluation.protocols.parts import frozen, linear_fit, scratch
 from sslbench.evaluation.protocols.parts.probe import run_probe
 from sslbench.evaluation.protocols.parts.transfer import Subject, run_transfer
 from sslbench.views.policy import Crop, Jitter
@@ -351,12 +351,25 @@ def test_schedules():
     "change",
     [
         {"epochs": 0}, {"learning_rate": ()}, {"learning_rate": (0.0,)}, {"weight_decay": -1.0},
-        {"milestones": (1.0,)},
+        {"milestones": (1.0,)}, {"momentum": 1.0}, {"flip": -0.1},
     ],
 )  # fmt: skip
 def test_sgd_refuses_params_without_meaning(change):
     with pytest.raises(ValueError, match=r"need|must"):
         replace(SGD, **change)
+
+
+# --- what they share
+
+
+def test_features_get_room_once_a_layer(subject, dataset_dir, monkeypatch):
+    made = []
+    empty = scratch.empty
+    monkeypatch.setattr(scratch, "empty", lambda *a: made.append(a) or empty(*a))
+    test = Dataset.open(dataset_dir).split("test")
+    backbone = subject.backbone(is_pretrained=True)
+    kept = frozen.features_of(backbone, test, subject, 4, ROBUSTNESS.pooled).layers
+    assert len(made) == len(kept) < len(test) // 4 * len(kept)
 
 
 # --- label_free
@@ -400,8 +413,12 @@ def test_views_that_change_nothing_are_aligned(run):
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch_size": 0}, {"uniformity_t": 0.0}, {"alpha_first": 0}, {"alpha_last": 3}]
-)
+    "change",
+    [
+        {"batch_size": 0}, {"uniformity_t": 0.0}, {"alpha_first": 0}, {"alpha_last": 3},
+        {"flip": 1.5}, {"grey": -1.0},
+    ],
+)  # fmt: skip
 def test_label_free_refuses_params_without_meaning(change):
     with pytest.raises(ValueError, match=r"must|needs"):
         replace(LABEL_FREE, **change)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sslbench.core.errors import UserError
 from sslbench.evaluation.protocols.base import best
-from sslbench.evaluation.protocols.parts.divergence import is_finite
+from sslbench.evaluation.protocols.parts.divergence import is_finite, single_values_refused
 from sslbench.evaluation.protocols.parts.row_batches import row_batches
 
 N = TypeVar("N", bound=nn.Module)
@@ -50,6 +50,8 @@ class Training:
             raise ValueError("rates must be positive; weight_decay, warmup_steps not negative")
         if not all(0 <= share <= 1 for share in (*self.drops, self.flip)):
             raise ValueError("drops and flip are fractions in [0, 1]")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), found {self.momentum}")
 
     def share(self, step: int) -> float:
         """Return the share of the learning rate at a step counted from 0."""
@@ -120,6 +122,9 @@ def learn(
         rate: the learning rate.
         training: budget and optimiser.
         order: the stream that shuffles.
+
+    Raises:
+        UserError: batch norm saw a single value a channel.
     """
     optimizer = torch.optim.SGD(
         [weight for weight in network.parameters() if weight.requires_grad],
@@ -131,7 +136,8 @@ def learn(
     for step, rows in enumerate(row_batches(num_samples, batch_size, training.steps, order)):
         optimizer.param_groups[0]["lr"] = rate * training.share(step)
         optimizer.zero_grad()
-        loss = loss_of(rows)
+        with single_values_refused():
+            loss = loss_of(rows)
         if not torch.isfinite(loss):
             return None
         loss.backward()  # type: ignore[no-untyped-call]

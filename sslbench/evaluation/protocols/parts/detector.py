@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from sslbench.backbones.base import Backbone
 from sslbench.backbones.model_info import ModelInfo
@@ -99,8 +98,9 @@ def build(
     from sslbench.evaluation.protocols.parts.pyramid import Pyramid
 
     device = next(backbone.parameters()).device
-    pyramid = Pyramid(backbone, info.size, settings.fpn_dim)
-    sizes = anchor_sizes(settings, sides[0], pyramid.num_levels)
+    step = side_step(info)
+    pyramid = Pyramid(backbone, step, settings.fpn_dim)
+    sizes = anchor_sizes(settings, sides[0], len(pyramid.scales))
     heads = _box_head(settings, sizes, num_classes)
     if mask_dim is not None:
         heads |= _mask_head(settings.fpn_dim, len(sizes), mask_dim, num_classes)
@@ -111,26 +111,13 @@ def build(
         max_size=sides[1],
         image_mean=list(info.mean),
         image_std=list(info.std),
-        size_divisible=side_step(info),
+        size_divisible=step,
         **_numbers(settings),
         **heads,
     ).to(device)
     pools = [module for module in network.modules() if isinstance(module, MultiScaleRoIAlign)]
-    _fix_scales(pools, level_scales(pyramid, side_step(info)))
+    _fix_scales(pools, pyramid.scales)
     return network.train()
-
-
-@torch.no_grad()
-def level_scales(pyramid: nn.Module, step: int) -> list[float]:
-    """Return each level's positions a pixel, found by a look at one blank image.
-
-    torchvision guesses a power of two from the first batch's images before they are padded, which
-    is half or twice the truth for sides of 33 to 45 px, and no patch of 12 px has one.
-    """
-    side = 2 * step
-    device = next(pyramid.parameters()).device
-    levels = pyramid.eval()(torch.zeros(1, 3, side, side, device=device))
-    return [level.shape[3] / side for level in levels.values()]
 
 
 def _fix_scales(pools: Sequence[MultiScaleRoIAlign], scales: Sequence[float]) -> None:

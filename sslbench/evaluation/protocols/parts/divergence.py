@@ -1,6 +1,9 @@
-"""Numbers that are not finite: features of a diverged backbone, weights after a training."""
+"""What a training or a backbone cannot go on with: numbers that are not finite, single values."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -30,3 +33,20 @@ def refuse_non_finite(features: Tensor, layer: str, subject: Subject) -> Tensor:
         mend = "the pretraining diverged: lower its learning rate, or look at history.json"
         raise UserError(what, where=str(subject.checkpoint_dir), mend=mend)
     return features
+
+
+@contextmanager
+def single_values_refused() -> Iterator[None]:
+    """Say in one line that batch norm has a single value a channel to take a deviation of.
+
+    Raises:
+        UserError: in place of torch's ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        what = "batch norm meets a single value a channel, which has no deviation"
+        mend = "take two images or more a step (batch_size, images of train), or larger images"
+        raise UserError(what, where="a training step", mend=mend) from None

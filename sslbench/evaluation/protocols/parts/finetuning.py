@@ -16,7 +16,7 @@ from torch.nn import functional
 from sslbench.core.errors import UserError
 from sslbench.data.store import Split
 from sslbench.evaluation.protocols.base import best
-from sslbench.evaluation.protocols.parts.divergence import is_finite
+from sslbench.evaluation.protocols.parts.divergence import is_finite, single_values_refused
 from sslbench.evaluation.protocols.parts.images import (
     JoinedImages,
     augmented_batches,
@@ -46,7 +46,8 @@ class AdamWGrid:
 
     Attributes:
         learning_rate: as SGD's, along the same schedule.
-        weight_decay: of weights with two or more axes (no bias, no norm), times the rate.
+        weight_decay: of weights with two or more axes (no bias, no norm; a transformer's tokens and
+            places, which the source leaves out, have them), times the rate.
         betas: decay of the first and second moment, each in [0, 1).
     """
 
@@ -77,7 +78,9 @@ class Params:
         batch_size: images per step, at most as many as there are.
         learning_rate: of SGD; reached after warm-up, then falling to 0 along a half cosine.
         warmup_fraction: share of all steps with a linearly rising rate, in [0, 1).
-        weight_decay: SGD's shrinkage per step, whatever the learning rate (which divides it first).
+        weight_decay: of SGD, divided by the learning rate first, as in the source, so that a step
+            shrinks by it at any rate; momentum .9 makes that ten times as much, the cosine half: a
+            weight without gradient shrinks by 1 - exp(-5 x steps x weight_decay).
         momentum: of SGD with Nesterov's correction.
         adamw: what AdamW adds to the grid, or None.
         standardised: whether batch norm without scale and shift comes before the new layer.
@@ -104,6 +107,9 @@ class Params:
             raise ValueError("standardised features need a batch_size of two or more")
         if not 0 <= self.warmup_fraction < 1:
             raise ValueError(f"warmup_fraction must lie in [0, 1), found {self.warmup_fraction}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), found {self.momentum}")
+        _ = self.view  # refuses a strange flip
         _refuse_grid(self.learning_rate, self.weight_decay)
 
     def share(self, step: int) -> float:
@@ -137,7 +143,8 @@ def train_network(
     finite.
 
     Raises:
-        UserError: the checkpoint's weights are not finite.
+        UserError: the checkpoint's weights are not finite, or batch norm saw a single value a
+            channel.
     """
     network = _network(subject, is_pretrained, len(data.classes), params.standardised)
     batch_size = min(params.batch_size, len(data))
@@ -148,7 +155,8 @@ def train_network(
         for group in optimizer.param_groups:
             group["lr"] = setting.learning_rate * params.share(step)
         optimizer.zero_grad()
-        made = loss(network(images), labels)
+        with single_values_refused():
+            made = loss(network(images), labels)
         if not torch.isfinite(made):
             return None
         made.backward()  # type: ignore[no-untyped-call]

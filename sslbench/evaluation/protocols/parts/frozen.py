@@ -38,7 +38,8 @@ def features_of(
     for rows, layers in batches:
         for name, kept in keep(layers).items():
             values = kept.cpu().numpy()
-            arrays.setdefault(name, scratch.empty((len(split), values.shape[1]), np.float32))
+            if name not in arrays:
+                arrays[name] = scratch.empty((len(split), values.shape[1]), np.float32)
             arrays[name][rows] = values
     for name, values in arrays.items():
         refuse_non_finite(torch.from_numpy(values), name, subject)

@@ -17,6 +17,19 @@ def side_step(info: ModelInfo) -> int:
     return lcm(_STRIDE_PX, int(info.backbone.get("patch_size", 1)))
 
 
+def map_scales(backbone: Backbone, step: int) -> dict[str, float]:
+    """Return each map's positions a pixel: how many more it has for more pixels.
+
+    Not its side over the image's: convolutions without padding lose some at the border.
+
+    Args:
+        backbone: any.
+        step: of sides, from `side_step`.
+    """
+    near, far = (map_shapes(backbone, times * step) for times in (2, 4))
+    return {name: (far[name][1] - near[name][1]) / (2 * step) for name in near}
+
+
 @torch.no_grad()
 def map_shapes(backbone: Backbone, size: int) -> dict[str, tuple[int, int]]:
     """Return each map's channels and side, found by a look at one blank image of `size` px."""

@@ -24,7 +24,8 @@ class Propagation:
 
     Attributes:
         scale: input sides as multiples of the frame's own; val chooses one per layer.
-        max_cells: a layer whose map of a frame has more cells than this is left out.
+        max_cells: a layer whose map of a frame of val has more cells than this is left out; frames
+            of test may be larger.
         context: frames just before, that give their labels beside the first frame.
         radius: cells further away than this, across or down, give nothing.
         top_k: of all cells within the radius in all context frames, how many give their label.
